@@ -1,0 +1,1 @@
+"""The web page: translates between a person and the library, computes nothing."""

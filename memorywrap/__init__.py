@@ -1,0 +1,15 @@
+"""Memory Wrap: image classifiers that show the training samples behind each prediction."""
+
+from memorywrap.bank import MemoryBank
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.explain import Explanation, Prediction
+from memorywrap.layer import BaselineMemory, MemoryWrapLayer
+
+__all__ = [
+    "BaselineMemory",
+    "Explanation",
+    "MemoryBank",
+    "MemoryWrapClassifier",
+    "MemoryWrapLayer",
+    "Prediction",
+]

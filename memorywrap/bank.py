@@ -1,0 +1,100 @@
+"""The memory bank: the fixed training samples that a classifier looks at when it predicts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryBank:
+    """Memory samples with what the classifier needs to read them. Edits return a new bank.
+
+    Attributes:
+        images: uint8 (memory, 3, height, width).
+        labels: int64 (memory,), the class each sample carries in the training set.
+        embeddings: float (memory, dim), made by the encoder once.
+        predicted: int64 (memory,), the model's own prediction for each sample with that sample
+            masked out of the bank (leave one out). None until a classifier has filled it in: it
+            depends on the whole bank, so an edit that changes the samples clears it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    embeddings: Tensor
+    predicted: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size = len(self.images)
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise ValueError(
+                "bank images: expected uint8 (memory, 3, height, width), "
+                f"received {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if self.labels.shape != (size,) or self.embeddings.shape[:1] != (size,):
+            raise ValueError(
+                f"bank of {size} images: expected as many labels and embeddings, "
+                f"received {len(self.labels)} and {len(self.embeddings)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """One short digest of the pixels per sample: what was computed for a sample alone can be
+        kept under it through any edit, and can never be mistaken for another image's."""
+        return [
+            hashlib.blake2b(image.numpy().tobytes(), digest_size=12).digest()
+            for image in self.images.cpu()
+        ]
+
+    def without(self, indices: Iterable[int]) -> MemoryBank:
+        """The bank without the samples at these indices.
+
+        Raises:
+            IndexError: an index is not in the bank.
+            ValueError: no sample would be left.
+        """
+        keep = torch.ones(len(self), dtype=torch.bool)
+        for index in indices:
+            keep[self._check(index)] = False
+        if not keep.any():
+            raise ValueError("at least one sample must stay in the memory bank")
+        rows = keep.nonzero().squeeze(1)
+        return MemoryBank(
+            self.images[rows],
+            self.labels[rows.to(self.labels.device)],
+            self.embeddings[rows.to(self.embeddings.device)],
+        )
+
+    def relabelled(self, index: int, label: int) -> MemoryBank:
+        """The bank with another label on one sample.
+
+        The prediction does not change: the model reads a sample's pixels, never its label.
+        """
+        labels = self.labels.clone()
+        labels[self._check(index)] = label
+        return replace(self, labels=labels)
+
+    def added(self, images: Tensor, labels: Sequence[int], embeddings: Tensor) -> MemoryBank:
+        """The bank with more samples at its end: uint8 (n, 3, height, width), n labels, (n, dim)."""
+        return MemoryBank(
+            torch.cat([self.images, images.to(self.images.device)]),
+            torch.cat([self.labels, torch.as_tensor(labels).to(self.labels)]),
+            torch.cat([self.embeddings, embeddings.to(self.embeddings)]),
+        )
+
+    def to(self, device: torch.device | str) -> MemoryBank:
+        """The bank with its embeddings on another device; images and labels stay where they are."""
+        return replace(self, embeddings=self.embeddings.to(device))
+
+    def _check(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"memory sample {index}: expected an index from 0 to {len(self) - 1}")
+        return index

@@ -1,0 +1,221 @@
+"""Save and load a checkpoint folder: config.json, model.safetensors, and the bank.
+
+Tensors only, never a pickle. The bank travels inside (bank.safetensors, with bank.png to look at) or
+the config says how to draw it from a data set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from memorywrap.bank import MemoryBank
+from memorywrap.figures import bank_picture
+
+CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
+    "config.json",
+    "model.safetensors",
+    "bank.safetensors",
+    "bank.png",
+)
+
+
+VARIANTS: tuple[str, ...] = ("std", "baseline", "memory-wrap")
+
+
+class CheckpointError(ValueError):
+    """A folder that is not a checkpoint of ours; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What it takes to rebuild a classifier, and where it came from; config.json of a checkpoint.
+
+    Attributes:
+        title: what the model is called on the page.
+        encoder: name in the registry of encoders.
+        classes: names of the classes.
+        variant: "memory-wrap", "baseline" (memory only) or "std" (the plain network).
+        distance: how the layer compares embeddings.
+        image_size: side of the input in pixels.
+        mean, std: per-channel normalisation of pixels in [0, 1].
+        bank: how to draw the bank from a data set ({"dataset", "seed", "size"}) where the
+            checkpoint does not hold it.
+        recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
+    """
+
+    title: str
+    encoder: str
+    classes: Sequence[str]
+    variant: str = "memory-wrap"
+    distance: str = "cosine"
+    image_size: int = 32
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.25, 0.25, 0.25)
+    bank: dict[str, Any] | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(
+                f"unknown variant {self.variant!r}: expected one of {', '.join(VARIANTS)}"
+            )
+        if len(self.classes) < 2:
+            raise ValueError(f"classes: expected at least two, received {list(self.classes)}")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint folder holds: its configuration, weights, and bank images with labels."""
+
+    config: Config
+    weights: dict[str, Tensor]
+    bank: tuple[Tensor, Tensor] | None
+
+
+def write(
+    folder: str | Path, config: Config, weights: dict[str, Tensor], bank: MemoryBank | None
+) -> None:
+    """Write a checkpoint folder; weights in half precision, which halves what a clone downloads."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in weights.items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+    if bank is not None:
+        save_file({"images": bank.images.contiguous(), "labels": bank.labels}, folder / BANK)
+        bank_picture(bank).save(folder / BANK_PICTURE)
+    text = json.dumps(dataclasses.asdict(replace(config, versions=library_versions())), indent=2)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Saved:
+    """Read a checkpoint folder.
+
+    Raises:
+        CheckpointError: missing or damaged file, unknown or missing key.
+    """
+    config = read_config(folder)
+    bank = None
+    if config.variant != "std" and config.bank is None:
+        tensors = _read_tensors(folder / BANK)
+        _check_names(f"{folder.name}/{BANK}", {"images", "labels"}, set(tensors))
+        bank = (tensors["images"], tensors["labels"])
+    return Saved(config, _read_tensors(folder / WEIGHTS), bank)
+
+
+def load_strictly(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights into a module; each must be there, be known and have its shape.
+
+    Raises:
+        CheckpointError: names the weight that does not fit, with both shapes.
+    """
+    expected = module.state_dict()
+    _check_names(WEIGHTS, set(expected), set(weights))
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{WEIGHTS}: {name}: expected shape {tuple(expected[name].shape)}, "
+                f"found {tuple(value.shape)}"
+            )
+    module.load_state_dict(weights)
+
+
+def find(folder: str | Path) -> Path:
+    """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub."""
+    path = Path(folder)
+    if path.is_dir():
+        return path
+    if (
+        not path.is_absolute()
+        and len(path.parts) == 2
+        and path.parts[0] not in (".", "..", "checkpoints")
+    ):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            wanted = [CONFIG, WEIGHTS, BANK]
+            return Path(snapshot_download(str(folder), allow_patterns=wanted))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise CheckpointError(
+                f"{folder}: neither a folder nor a model that the Hugging Face Hub can give now"
+            ) from error
+    raise CheckpointError(f"there is no checkpoint folder {folder}")
+
+
+def read_config(folder: str | Path) -> Config:
+    """The configuration of a checkpoint folder, with unknown, missing and mistyped keys refused.
+
+    Raises:
+        CheckpointError: names the key that is wrong.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent.name}: {CONFIG} is missing") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.parent.name}/{CONFIG} is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path.parent.name}/{CONFIG}: expected an object of settings")
+    optional = frozenset(f.name for f in dataclasses.fields(Config) if not _is_required(f))
+    required = {f.name for f in dataclasses.fields(Config)} - optional
+    _check_names(f"{path.parent.name}/{CONFIG}", required, set(values), optional)
+    try:
+        return Config(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.parent.name}/{CONFIG}: {error}") from error
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    found = {}
+    for name in ("torch", "torchvision", "entmax", "captum", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _is_required(setting: dataclasses.Field) -> bool:
+    missing = dataclasses.MISSING
+    return setting.default is missing and setting.default_factory is missing
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent.name}: {path.name} is missing") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.parent.name}/{path.name} is damaged: {error}") from error
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
+
+
+def _check_names(
+    where: str, required: set[str], found: set[str], optional: frozenset[str] = frozenset()
+) -> None:
+    problems = [("missing", required - found), ("unknown", found - required - optional)]
+    for problem, names in problems:
+        if names:
+            raise CheckpointError(f"{where}: {problem} {', '.join(sorted(names))}")

@@ -1,0 +1,244 @@
+"""MemoryWrapClassifier: encoder + memory layer + memory bank + preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from memorywrap import checkpoint
+from memorywrap.attribution import PathCache
+from memorywrap.bank import MemoryBank
+from memorywrap.checkpoint import CheckpointError, Config
+from memorywrap.encoders import create_encoder
+from memorywrap.explain import Explanation, Prediction, explain
+from memorywrap.images import Box, ImageSource, read_image, to_input
+from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
+
+_CHUNK = 256  # images encoded at once
+
+
+class MemoryWrapClassifier(nn.Module):
+    """An image classifier that shows the training samples behind each prediction.
+
+    >>> classifier = MemoryWrapClassifier.from_pretrained("checkpoints/digits")
+    >>> prediction = classifier.predict("photo.jpg")
+    >>> prediction.to_dict("digits")["predicted"]
+    '7'
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.encoder = create_encoder(config.encoder)
+        dim, classes = self.encoder.embedding_dim, len(config.classes)
+        if config.variant == "std":
+            self.head: nn.Module = nn.Linear(dim, classes)
+        else:
+            layer = MemoryWrapLayer if config.variant == "memory-wrap" else BaselineMemory
+            self.head = layer(dim, classes, distance=config.distance)
+        # Settings, not weights: they travel in config.json, so they stay out of the state dict.
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(config, name), dtype=torch.float32)[:, None, None]
+            self.register_buffer(name, values, persistent=False)
+        self._bank: MemoryBank | None = None
+        self._paths: tuple[tuple[Any, ...], PathCache] | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str | torch.device = "auto"
+    ) -> MemoryWrapClassifier:
+        """Load a checkpoint folder, or a model of the Hugging Face Hub by its id; ready to predict.
+
+        The model is in evaluation mode, its weights frozen and its bank encoded. Where the bank is
+        drawn from a data set (`config.bank`), `bank` is None until `set_bank`.
+
+        Args:
+            folder: a checkpoint folder or "owner/name".
+            device: "auto" takes CUDA, then MPS, then CPU.
+
+        Raises:
+            CheckpointError: the folder is missing or does not hold a checkpoint of ours.
+        """
+        folder = checkpoint.find(folder)
+        saved = checkpoint.read(folder)
+        classifier = cls(saved.config)
+        try:
+            checkpoint.load_strictly(classifier, saved.weights)
+        except ValueError as error:
+            raise CheckpointError(f"{folder.name}: {error}") from error
+        classifier.eval().requires_grad_(False).to(choose_device(device))
+        if classifier.has_memory and saved.bank is not None:
+            classifier.set_bank(classifier.make_bank(*saved.bank))
+        return classifier
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one."""
+        bank = self._bank if self.config.bank is None else None
+        checkpoint.write(folder, self.config, self.state_dict(), bank)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether predictions read a memory bank (every variant but "std")."""
+        return self.config.variant != "std"
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    @property
+    def bank(self) -> MemoryBank | None:
+        """The memory bank, with embeddings and predictions filled in."""
+        return self._bank
+
+    def set_bank(self, bank: MemoryBank) -> None:
+        """Use this bank from now on; its predictions are computed here if an edit cleared them."""
+        self._bank = self.completed(bank.to(self.device))
+
+    @torch.no_grad()
+    def make_bank(self, images: Tensor, labels: Tensor) -> MemoryBank:
+        """A bank of uint8 images (memory, 3, height, width) and int64 labels (memory,)."""
+        return self.completed(MemoryBank(images, labels, self.encode(images)))
+
+    @torch.no_grad()
+    def completed(self, bank: MemoryBank) -> MemoryBank:
+        """The bank with each sample's predicted class: the model's, with that sample masked out."""
+        if bank.predicted is not None:
+            return bank
+        size = len(bank)
+        # A lone sample cannot be masked out: it may look at itself.
+        mask = ~torch.eye(size, dtype=torch.bool, device=bank.embeddings.device)
+        weights = self.head.weights(bank.embeddings, bank.embeddings, mask if size > 1 else None)
+        logits = self.head.read(bank.embeddings, bank.embeddings, weights)
+        predicted = logits.argmax(dim=1).cpu()
+        return MemoryBank(bank.images, bank.labels, bank.embeddings, predicted)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
+        return self.encoder((pixels - self.mean) / self.std)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Embeddings (n, dim) of uint8 images (n, 3, height, width), in chunks."""
+        return torch.cat(
+            [self.embed(part.to(self.device) / 255.0) for part in images.split(_CHUNK)]
+        )
+
+    def forward(self, images: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Logits (batch, classes), as for training: both encoded, in one pass.
+
+        Args:
+            images: (batch, 3, height, width) in [0, 1].
+            memory: (memory, 3, height, width) in [0, 1]; not read by the variant "std".
+        """
+        if not self.has_memory:
+            return self.head(self.embed(images))
+        if memory is None:
+            raise ValueError(f"variant {self.config.variant!r} needs memory samples")
+        embeddings = self.embed(torch.cat([images, memory]))
+        return self.head(embeddings[: len(images)], embeddings[len(images) :])
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Classify uint8 images (n, 3, height, width) with the bank.
+
+        Returns:
+            logits (n, classes), memory weights (n, memory) and similarities (n, memory); the last
+            two have no columns for the variant "std".
+        """
+        queries = self.encode(images)
+        if not self.has_memory:
+            none = queries.new_zeros(len(queries), 0)
+            return self.head(queries), none, none
+        embeddings = self._required_bank().embeddings
+        weights = self.head.weights(queries, embeddings)
+        logits = self.head.read(queries, embeddings, weights)
+        return logits, weights, similarity(queries, embeddings, self.head.distance)
+
+    def predict(
+        self, images: ImageSource | Sequence[ImageSource], *, box: Box | None = None
+    ) -> Prediction | list[Prediction]:
+        """Predict an image, or a list of them, with the evidence for each.
+
+        Args:
+            images: a PIL image, a path, encoded bytes, a uint8 array, or a list of those.
+            box: (left, top, right, bottom), the part to look at; the central square if not given.
+
+        Returns:
+            A `Prediction` for one image, a list in the given order for a list.
+
+        Raises:
+            ImageError: an input that is not a usable image.
+        """
+        if isinstance(images, (list, tuple)):
+            return self.predict_inputs([self.input(image, box) for image in images])
+        return self.predict_inputs([self.input(images, box)])[0]
+
+    def predict_inputs(self, inputs: Sequence[Tensor]) -> list[Prediction]:
+        """`predict` for inputs uint8 (3, size, size) as the model sees them."""
+        if not inputs:
+            return []
+        results = zip(
+            *(part.cpu() for part in self.classify(torch.stack(list(inputs)))), strict=True
+        )
+        return [
+            Prediction(pixels, self.config.classes, *result, bank=self._bank)
+            for pixels, result in zip(inputs, results, strict=True)
+        ]
+
+    def input(self, image: ImageSource, box: Box | None = None) -> Tensor:
+        """What the model sees of an image: uint8 (3, size, size)."""
+        return to_input(read_image(image), self.config.image_size, box)
+
+    def explain(
+        self,
+        image: ImageSource | Prediction | Sequence[ImageSource],
+        *,
+        box: Box | None = None,
+        baseline: str = "white",
+        steps: int | None = None,
+    ) -> Explanation | list[Explanation]:
+        """Explain the prediction for an image, or for each of a list.
+
+        Args:
+            image: what `predict` takes, or a prediction it gave.
+            box: as for `predict`.
+            baseline: "white" or "black", where the attribution's path starts.
+            steps: path steps; chosen by the completeness error when not given.
+
+        Raises:
+            ImageError: an input that is not a usable image.
+            ValueError: no memory bank, unknown baseline, fewer than one step.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self.explain(one, box=box, baseline=baseline, steps=steps) for one in image]
+        prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
+        return explain(
+            prediction, self.embed, self.head, self.paths(), baseline=baseline, steps=steps
+        )
+
+    def paths(self) -> PathCache:
+        """The cache of path embeddings for the present weights; a new one after they changed."""
+        state = (*self.encoder.state_dict(keep_vars=True).values(), self.mean, self.std)
+        # In-place updates raise a tensor's version; moves and replacements change its address.
+        weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
+        if self._paths is None or self._paths[0] != weights:
+            self._paths = (weights, PathCache(self.embed))
+        return self._paths[1]
+
+    def _required_bank(self) -> MemoryBank:
+        if self._bank is None:
+            raise ValueError("the classifier has no memory bank yet: call set_bank(make_bank(...))")
+        return self._bank
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; "auto" takes CUDA, then MPS, then CPU."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

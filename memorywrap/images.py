@@ -1,0 +1,174 @@
+"""From whatever a person uploads to the pixels that the encoder sees."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+ImageSource = Image.Image | str | Path | bytes | np.ndarray
+Box = tuple[int, int, int, int]
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 25_000_000
+
+
+class ImageError(ValueError):
+    """An input that cannot be used as an image; the message is one sentence for its owner."""
+
+
+def read_image(source: ImageSource) -> Image.Image:
+    """An upright RGB image from a path, encoded bytes, a PIL image or an array.
+
+    Orientation from EXIF is applied, transparency is laid on white, the first frame of an animation
+    is taken, 16-bit and floating-point grey is scaled to 8 bits.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or a uint8 array (height, width),
+            (height, width, 3) or (height, width, 4).
+
+    Raises:
+        ImageError: not an image, truncated, over 10 MB or over 25 megapixels.
+    """
+    if isinstance(source, np.ndarray):
+        return _to_rgb(_from_array(source))
+    if isinstance(source, Image.Image):
+        _check_pixels(source)
+        return _to_rgb(source)
+    return _to_rgb(_decode(source if isinstance(source, bytes) else _read_bytes(Path(source))))
+
+
+def to_input(image: Image.Image, size: int, box: Box | None = None) -> Tensor:
+    """What the model sees: the box of an RGB image, resized to uint8 (3, size, size).
+
+    Args:
+        image: an image as `read_image` returns it.
+        size: side of the model's input in pixels.
+        box: (left, top, right, bottom) in pixels, with parts outside the image filled by its edge
+            pixels; the largest central square when not given.
+    """
+    left, top, right, bottom = central_square(image) if box is None else box
+    if right <= left or bottom <= top:
+        raise ImageError("The crop is empty: draw a square over the part to classify.")
+    width, height = image.size
+    outside = left < 0 or top < 0 or right > width or bottom > height
+    if outside:
+        pixels = np.asarray(image)
+        rows = np.clip(np.arange(top, bottom), 0, height - 1)
+        columns = np.clip(np.arange(left, right), 0, width - 1)
+        image = Image.fromarray(pixels[rows][:, columns])
+        box = (0, 0, right - left, bottom - top)
+    else:
+        box = (left, top, right, bottom)
+    if box != (0, 0, size, size) or image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def to_pil(pixels: Tensor) -> Image.Image:
+    """uint8 (3, height, width) -> RGB image."""
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+
+
+def central_square(image: Image.Image) -> Box:
+    """The largest square in the middle of the image."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return (left, top, left + side, top + side)
+
+
+def read_images(sources: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
+    """`read_image` for one source or a list of them."""
+    if isinstance(sources, (list, tuple)):
+        return [read_image(source) for source in sources]
+    return [read_image(sources)]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        # One byte more than allowed tells a file that is too large without reading all of it.
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no image file named {path.name}.") from error
+    except OSError as error:
+        raise ImageError(f"The image file {path.name} cannot be read.") from error
+
+
+def _decode(data: bytes) -> Image.Image:
+    if len(data) > MAX_BYTES:
+        raise ImageError("The file is over 10 MB: please upload a smaller one.")
+    if not data:
+        raise ImageError("The file is empty: please choose another one.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images on opening; _check_pixels refuses them in our words.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_many_pixels()) from error
+    except Exception as error:  # Pillow's parsers raise many kinds on hostile input
+        raise ImageError("The file is not an image that can be read: try a PNG or JPEG.") from error
+    _check_pixels(image)
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(
+            "The image file is damaged or incomplete: please save it again."
+        ) from error
+    return image
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(_too_many_pixels())
+    if image.width == 0 or image.height == 0:
+        raise ImageError("The image has no pixels: please choose another one.")
+
+
+def _too_many_pixels() -> str:
+    return "The image has over 25 megapixels: please make it smaller first."
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shaped or 0 in array.shape:
+        raise ImageError(
+            "image array: expected uint8 (height, width), (height, width, 3) or (height, width, 4), "
+            f"received {array.dtype} {array.shape}"
+        )
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise ImageError(_too_many_pixels())
+    return Image.fromarray(array)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF must not cost the person the picture
+        image = image.copy()
+    if image.mode.startswith(("I", "F")):
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits: 16-bit values keep their scale, others are stretched."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    if image.mode.startswith("I") and values.min() >= 0 and values.max() <= 65535:
+        values = values / 257.0
+    else:
+        low, high = values.min(), values.max()
+        values = (values - low) * (255.0 / (high - low)) if high > low else values * 0 + 255.0
+    return Image.fromarray(values.round().astype(np.uint8))
