@@ -1,0 +1,194 @@
+"""Integrated gradients over input and used memory: exactness, agreement with Captum, the cache."""
+
+from __future__ import annotations
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+from memorywrap import BaselineMemory, MemoryWrapLayer
+from memorywrap.attribution import MAX_STEPS, PathCache, integrated_gradients
+from memorywrap.encoders import create_encoder
+
+SIZE = 8
+
+
+def small_encoder() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.SiLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 8, 3),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 4, 7),
+    )
+
+
+@pytest.fixture
+def scene() -> tuple[nn.Module, nn.Module, Tensor, Tensor]:
+    """A random model in double precision, an image and five used memory samples."""
+    torch.manual_seed(3)
+    encoder, layer = small_encoder().double(), MemoryWrapLayer(7, 4).double()
+    return encoder, layer, torch.rand(3, SIZE, SIZE).double(), torch.rand(5, 3, SIZE, SIZE).double()
+
+
+def captum_one_step_at_a_time(
+    encoder: nn.Module, layer: nn.Module, image: Tensor, memory: Tensor, target: int, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Captum with memory on a batch axis and one step a batch: slow, and right by construction."""
+
+    def forward(images: Tensor, memories: Tensor) -> Tensor:
+        flat = encoder(memories.flatten(0, 1)).unflatten(0, memories.shape[:2])
+        return layer(encoder(images), flat)
+
+    inputs = (image[None], memory[None])
+    return captum.attr.IntegratedGradients(forward).attribute(
+        inputs,
+        baselines=tuple(torch.ones_like(part) for part in inputs),
+        target=target,
+        n_steps=steps,
+        method="gausslegendre",
+        internal_batch_size=1,
+    )
+
+
+@pytest.mark.parametrize("layer_type", [MemoryWrapLayer, BaselineMemory])
+@pytest.mark.parametrize("distance", ["cosine", "l2", "dot"])
+def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) -> None:
+    encoder, _, image, memory = scene
+    layer = layer_type(7, 4, distance=distance).double()
+    expected_image, expected_memory = captum_one_step_at_a_time(
+        encoder, layer, image, memory, target=2, steps=12
+    )
+    ours = integrated_gradients(encoder, layer, image, memory, 2, steps=12, shown=range(5))
+    torch.testing.assert_close(ours.input_map, expected_image[0], rtol=1e-6, atol=1e-9)
+    for position in range(5):
+        torch.testing.assert_close(
+            ours.memory_maps[position], expected_memory[0, position], rtol=1e-6, atol=1e-9
+        )
+    torch.testing.assert_close(
+        ours.memory_totals, expected_memory[0].sum(dim=(1, 2, 3)), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_agrees_with_captum_in_single_precision_on_the_compact_encoder() -> None:
+    torch.manual_seed(0)
+    encoder, layer = create_encoder("compact").eval(), MemoryWrapLayer(256, 10)
+    image, memory = torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32)
+    expected_image, expected_memory = captum_one_step_at_a_time(
+        encoder, layer, image, memory, target=1, steps=4
+    )
+    ours = integrated_gradients(encoder, layer, image, memory, 1, steps=4, shown=[1])
+    for map_, expected in (
+        (ours.input_map, expected_image[0]),
+        (ours.memory_maps[1], expected_memory[0, 1]),
+    ):
+        assert float((map_ - expected).norm() / expected.norm()) < 1e-4
+
+
+class _Linear(nn.Module):
+    """An encoder that sums pixels of each channel with fixed weights: attributions by hand."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def test_linear_model_with_one_sample_has_attributions_known_in_closed_form() -> None:
+    # One memory sample has weight 1 whatever the similarity, so with a linear encoder and a linear
+    # classifier F = a . mean(image) + b . mean(sample): each pixel gets its weight / (h w) times its
+    # distance from the baseline.
+    a, b = torch.tensor([1.0, -2.0, 3.0]).double(), torch.tensor([0.5, 4.0, -1.0]).double()
+    classifier = nn.Linear(6, 1, bias=False).double()
+    classifier.weight.data = torch.cat([a, b])[None]
+    layer = MemoryWrapLayer(3, 1, classifier=classifier)
+    image, memory = torch.rand(3, 4, 4).double(), torch.rand(1, 3, 4, 4).double()
+    ours = integrated_gradients(
+        _Linear(), layer, image, memory, 0, baseline="black", steps=1, shown=[0]
+    )
+    torch.testing.assert_close(ours.input_map, a[:, None, None] * image / 16)
+    torch.testing.assert_close(ours.memory_maps[0], b[:, None, None] * memory[0] / 16)
+    assert ours.completeness_error < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_automatic_steps_are_complete_on_random_models(seed: int) -> None:
+    torch.manual_seed(seed)
+    encoder, layer = small_encoder().double(), MemoryWrapLayer(7, 4).double()
+    image, memory = torch.rand(3, SIZE, SIZE).double(), torch.rand(6, 3, SIZE, SIZE).double()
+    ours = integrated_gradients(encoder, layer, image, memory, 0, shown=range(6))
+    assert ours.converged
+    assert ours.completeness_error <= 0.01
+    total = ours.input_map.sum() + sum(map_.sum() for map_ in ours.memory_maps.values())
+    assert float(total) == pytest.approx(ours.change, rel=0.01)
+    for position, map_ in ours.memory_maps.items():
+        assert float(map_.sum()) == pytest.approx(float(ours.memory_totals[position]), abs=1e-9)
+
+
+class _Stairs(nn.Module):
+    """Logits that jump along the path: no quadrature can follow them."""
+
+    def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
+        return (queries * 40).floor() + 1e-3 * queries + 0 * memory.sum(dim=(1, 2))[:, None]
+
+
+def test_says_so_when_the_most_steps_do_not_suffice() -> None:
+    image, memory = torch.full((3, 4, 4), 0.3), torch.rand(1, 3, 4, 4)
+    ours = integrated_gradients(_Linear(), _Stairs(), image, memory, 0)
+    assert not ours.converged
+    assert ours.completeness_error > 0.5
+    assert ours.steps >= MAX_STEPS
+
+
+def test_order_of_memory_and_cached_paths_change_nothing(scene) -> None:
+    encoder, layer, image, memory = scene
+    keys = [bytes([i]) for i in range(5)]
+    cache = PathCache(encoder)
+    cold = integrated_gradients(encoder, layer, image, memory, 1, cache=cache, keys=keys)
+    size = len(cache)
+    order = [3, 0, 4, 1, 2]
+    warm = integrated_gradients(
+        encoder, layer, image, memory[order], 1, cache=cache, keys=[keys[i] for i in order]
+    )
+    assert len(cache) == size
+    torch.testing.assert_close(warm.memory_totals, cold.memory_totals[order])
+    torch.testing.assert_close(warm.input_map, cold.input_map)
+
+
+def test_a_warm_cache_encodes_only_the_input_and_the_shown_samples(scene) -> None:
+    encoder, layer, image, memory = scene
+    encoded: list[int] = []
+
+    def counting(images: Tensor) -> Tensor:
+        encoded.append(len(images))
+        return encoder(images)
+
+    cache, keys = PathCache(counting), [bytes([i]) for i in range(5)]
+    arguments = {"steps": 10, "cache": cache, "keys": keys, "shown": [2]}
+    integrated_gradients(counting, layer, image, memory, 1, **arguments)
+    encoded.clear()
+    integrated_gradients(counting, layer, image, memory, 1, **arguments)
+    # The two ends of the path, ten steps of the input, ten of the one sample that is shown.
+    assert sum(encoded) == 2 + 10 + 10
+
+
+def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
+    encoder, layer, image, memory = scene
+    expected = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+    encoder.requires_grad_(False), layer.requires_grad_(False)
+    frozen = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+    torch.testing.assert_close(frozen.input_map, expected.input_map)
+    with torch.no_grad():
+        inside = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+    torch.testing.assert_close(inside.input_map, expected.input_map)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"baseline": "grey"}, "white, black"), ({"steps": 0}, "expected at least 1, received 0")],
+)
+def test_wrong_settings_are_named(scene, arguments, message) -> None:
+    encoder, layer, image, memory = scene
+    with pytest.raises(ValueError, match=message):
+        integrated_gradients(encoder, layer, image, memory, 1, **arguments)
