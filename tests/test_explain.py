@@ -1,0 +1,130 @@
+"""Which memory samples explain a prediction, and the objects of the web API."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
+from memorywrap.checkpoint import Config
+from memorywrap.explain import Explanation
+
+CLASSES = ("ant", "bee", "cow")
+
+
+def prediction(weights: list[float], predicted: list[int], similarity: list[float]) -> Prediction:
+    """A prediction of class "bee" from a bank whose samples are predicted as given."""
+    size = len(weights)
+    bank = MemoryBank(
+        torch.zeros(size, 3, 4, 4, dtype=torch.uint8),
+        torch.zeros(size, dtype=torch.int64),
+        torch.zeros(size, 2),
+        torch.tensor(predicted),
+    )
+    return Prediction(
+        pixels=torch.zeros(3, 4, 4, dtype=torch.uint8),
+        classes=CLASSES,
+        logits=torch.tensor([0.0, 2.0, 1.0]),
+        weights=torch.tensor(weights),
+        similarity=torch.tensor(similarity),
+        bank=bank,
+    )
+
+
+def test_used_samples_come_by_falling_weight_and_unused_are_left_out() -> None:
+    assert prediction([0.2, 0.0, 0.5, 0.3], [1, 1, 0, 1], [0, 0, 0, 0]).used == [2, 3, 0]
+
+
+def test_example_and_counterfactual_are_the_heaviest_on_their_side() -> None:
+    found = prediction([0.2, 0.0, 0.5, 0.3], [1, 1, 0, 1], [0, 0, 0, 0])
+    assert (found.example, found.counterfactual, found.contrast) == (3, 2, None)
+    assert [sample["role"] for sample in found.to_dict("m")["memory"]] == [
+        "counterfactual",
+        "example",
+        "example",
+    ]
+
+
+def test_without_a_counterfactual_the_most_similar_other_class_is_the_contrast() -> None:
+    found = prediction([0.6, 0.4, 0.0, 0.0, 0.0], [1, 1, 1, 0, 2], [0.9, 0.8, 0.7, 0.1, 0.3])
+    assert (found.example, found.counterfactual, found.contrast) == (0, None, 4)
+
+
+def test_a_bank_of_one_predicted_class_has_no_contrast() -> None:
+    found = prediction([1.0, 0.0], [1, 1], [0.9, 0.8])
+    assert (found.counterfactual, found.contrast) == (None, None)
+
+
+def test_no_used_sample_of_the_predicted_class_means_no_example() -> None:
+    found = prediction([1.0, 0.0], [0, 1], [0.9, 0.8])
+    assert (found.example, found.counterfactual) == (None, 0)
+
+
+def test_the_object_of_classify_is_json_with_the_agreed_keys() -> None:
+    found = json.loads(json.dumps(prediction([0.25, 0.75], [1, 0], [0, 0]).to_dict("tiny")))
+    assert list(found) == [
+        "model",
+        "predicted",
+        "probabilities",
+        "memory",
+        "example",
+        "counterfactual",
+        "contrast",
+    ]
+    assert found["predicted"] == "bee"
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert found["memory"][0] == {
+        "index": 1,
+        "label": "ant",
+        "predicted": "ant",
+        "weight": 0.75,
+        "role": "counterfactual",
+    }
+
+
+@pytest.fixture(scope="module")
+def classifier() -> MemoryWrapClassifier:
+    torch.manual_seed(1)
+    model = MemoryWrapClassifier(Config(title="tiny", encoder="compact", classes=CLASSES)).eval()
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    model.set_bank(model.make_bank(images, torch.arange(4) % 3))
+    return model
+
+
+def explanation(classifier: MemoryWrapClassifier, **settings) -> Explanation:
+    torch.manual_seed(2)
+    pixels = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8).numpy()
+    return classifier.explain(pixels, **settings)
+
+
+def test_explanation_covers_the_input_and_every_used_sample(classifier) -> None:
+    found = explanation(classifier, steps=4)
+    assert set(found.memory_contributions) == set(found.prediction.used)
+    shown = {found.prediction.example, found.prediction.counterfactual} - {None}
+    assert set(found.memory_maps) == shown
+    assert float(found.input_map.sum()) == pytest.approx(found.input_contribution, abs=1e-6)
+    for index, map_ in found.memory_maps.items():
+        assert float(map_.sum()) == pytest.approx(found.memory_contributions[index], abs=1e-5)
+
+
+def test_a_fixed_number_of_steps_is_taken(classifier) -> None:
+    assert explanation(classifier, steps=5).to_dict("m")["steps"] == 5
+
+
+def test_new_weights_get_a_new_path_cache(classifier) -> None:
+    before = explanation(classifier, steps=3)
+    kept = classifier.paths()
+    assert explanation(classifier, steps=3) is not before
+    assert classifier.paths() is kept
+    with torch.no_grad():
+        for parameter in classifier.encoder.parameters():
+            parameter.mul_(1.05)
+    assert classifier.paths() is not kept
+
+
+def test_a_model_without_memory_cannot_be_explained_by_memory() -> None:
+    config = Config(title="plain", encoder="compact", classes=CLASSES, variant="std")
+    with pytest.raises(ValueError, match="no memory bank"):
+        explanation(MemoryWrapClassifier(config).eval())
