@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from memorywrap import commands_training
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.images import ImageError, read_image
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_classify(commands.add_parser("classify", help="predict images, one JSON line each"))
+    commands_training.add_train(commands.add_parser("train", help="train a model in a run folder"))
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

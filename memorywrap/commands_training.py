@@ -1,0 +1,110 @@
+"""The commands that train and measure: arguments in, library calls, printed lines out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+import torch
+
+from memorywrap import evaluation
+from memorywrap.checkpoint import VARIANTS
+from memorywrap.datasets import load_data, load_test
+from memorywrap.encoders import ENCODERS
+from memorywrap.recipes import overridden, recipe_for
+from memorywrap.runs import RunFolder
+from memorywrap.training import Interrupted, Training, epochs_within, train
+
+_DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="NAME", help=_DATA_HELP)
+    parser.add_argument("--samples", type=int, metavar="N", help="training samples (default: all)")
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="run folder; resumed if there"
+    )
+    parser.add_argument("--recipe", default="fast", choices=("fast", "paper"))
+    parser.add_argument("--encoder", default="compact", choices=tuple(ENCODERS))
+    parser.add_argument("--variant", default="memory-wrap", choices=VARIANTS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--title", default="", help="what the page calls the model")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, help="instead of the recipe's")
+    length.add_argument("--minutes", type=float, help="as many epochs as fit here")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the recipe, such as batch=256 or augment.flip=true",
+    )
+    parser.add_argument(
+        "--exam",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also measure on another data set with the same classes, such as svhn",
+    )
+    parser.add_argument("--precision", default="auto", choices=("auto", "bfloat16", "float32"))
+    _add_machine(parser)
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    _use_threads(options.threads)
+    changes = dict(_setting(text) for text in options.set)
+    recipe = overridden(recipe_for(options.recipe, options.data), changes)
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
+    for name in options.exam:  # a missing exam is better known before the training than after
+        load_test(name)
+    data = load_data(options.data, samples=options.samples, seed=options.seed)
+    training = Training(
+        data=data,
+        recipe=recipe,
+        encoder=options.encoder,
+        variant=options.variant,
+        seed=options.seed,
+        title=options.title,
+        precision=options.precision,
+    )
+    run = RunFolder(options.out)
+    if options.minutes is not None:
+        begun = run.config
+        epochs = (
+            begun["recipe"]["epochs"]
+            if begun
+            else epochs_within(training, options.minutes, options.device)
+        )
+        training = replace(training, recipe=replace(recipe, epochs=epochs))
+        print(f"{epochs} epochs in about {options.minutes:g} minutes", file=sys.stderr)
+    try:
+        train(training, run.path, device=options.device)
+    except Interrupted as stop:
+        print(f"memorywrap train: {stop}", file=sys.stderr)
+        return 130
+    measured = evaluation.measure(run.checkpoint, data, options.exam)
+    run.finish({"measured": measured})
+    for name, found in measured.items():
+        print(f"{name}: {found['accuracy']:.2f} % of {found['images']} images")
+    print(f"model: {run.checkpoint}")
+    return 0
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set: expected NAME=VALUE, received {text!r}")
+    return name, value
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

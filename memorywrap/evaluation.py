@@ -1,0 +1,138 @@
+"""How often a classifier is right: with its own bank, or with memories drawn again as in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.datasets import ImageData, Split, balanced, load_test
+
+# The paper's: that many test images share one memory.
+SHARING = 500
+
+
+@torch.no_grad()
+def predictions(classifier: MemoryWrapClassifier, images: Tensor, flip: bool = False) -> Tensor:
+    """Predicted classes (n,) of uint8 images (n, 3, height, width), with the classifier's bank.
+
+    Args:
+        flip: average the logits of the image and its mirror image.
+    """
+    classes = []
+    for part in images.split(SHARING):
+        logits = classifier.classify(part)[0].float()
+        if flip:
+            logits = logits + classifier.classify(part.flip(3))[0].float()
+        classes.append(logits.argmax(dim=1).cpu())
+    return torch.cat(classes)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Percentage of right predictions."""
+    return 100.0 * (predicted == labels).double().mean().item()
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """int64 (classes, classes): how many images of the row's class were predicted as the column's."""
+    return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+
+
+@torch.no_grad()
+def redrawn_accuracies(
+    classifier: MemoryWrapClassifier,
+    test: Split,
+    train: Split,
+    *,
+    memories: int = 5,
+    memory: int = 100,
+    seed: int = 0,
+) -> list[float]:
+    """Accuracies of `memories` evaluations, each with memories of its own from the training set.
+
+    The paper's protocol: 500 test images share one randomly drawn memory. The variant "std" has
+    none, so it is evaluated once.
+    """
+    if not classifier.has_memory:
+        return [accuracy(predictions(classifier, test.images), test.labels)]
+    queries = classifier.encode(test.images)
+    found = []
+    for evaluation in range(memories):
+        generator = torch.Generator().manual_seed(seed * 1009 + evaluation)
+        right = 0
+        for start in range(0, len(test), SHARING):
+            rows = torch.randperm(len(train), generator=generator)[:memory]
+            part = queries[start : start + SHARING]
+            logits = classifier.head(part, classifier.encode(train.images[rows]))
+            labels = test.labels[start : start + SHARING]
+            right += int((logits.argmax(dim=1).cpu() == labels).sum())
+        found.append(100.0 * right / len(test))
+    return found
+
+
+def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure the model as it lies on disk, and note what it reached in its configuration.
+
+    Args:
+        folder: a checkpoint folder; its bank becomes one of samples that the model recognises.
+        data: what it was trained on.
+        exams: other data sets with the same class names, as for `load_test`.
+
+    Returns:
+        Accuracies in percent by data set, as in `Config.measured`.
+    """
+    classifier = MemoryWrapClassifier.from_pretrained(folder)
+    if classifier.bank is not None:
+        bank = classifier.bank
+        rows = _legible(classifier, data.train, len(bank))
+        classifier.set_bank(classifier.make_bank(data.train.images[rows], data.train.labels[rows]))
+    tests = {f"{data.name}:test": data.test}
+    for name in exams:
+        tests[name if ":" in name else f"{name}:test"] = load_test(name, data.classes)[1]
+    measured = {}
+    for name, test in tests.items():
+        predicted = predictions(classifier, test.images)
+        measured[name] = {
+            "accuracy": round(accuracy(predicted, test.labels), 2),
+            "images": len(test),
+        }
+    classifier.config = replace(classifier.config, measured=measured)
+    classifier.save_pretrained(folder)
+    return measured
+
+
+def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tensor:
+    """Balanced training samples, drawn by the model's seed, that it recognises most surely.
+
+    One in four of those drawn: the bank is what people look at, and a sample that no one can read
+    explains nothing. Taking the very surest ones of all would make them all alike.
+    """
+    rows = balanced(train.labels, 4 * size, classifier.config.seed)
+    labels = train.labels[rows]
+    logits = classifier.classify(train.images[rows])[0].float().cpu()
+    surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
+    ranks = torch.empty_like(surest)
+    for label in labels.unique():
+        mine = surest[labels[surest] == label]
+        ranks[mine] = torch.arange(len(mine))
+    order = (ranks * len(classifier.config.classes) + labels).argsort()
+    return rows[order[:size]]
+
+
+def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:
+    """Autocast to bfloat16 where wanted."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and known is not None and bool(known())

@@ -1,0 +1,158 @@
+"""Recipes: how a network is trained. A recipe is a value; overriding one gives another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from memorywrap.augment import Augment
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        name: what it is called.
+        epochs: passes over the training set.
+        optimizer: "sgd" (Nesterov momentum) or "adamw".
+        learning_rate: the highest one.
+        momentum: of SGD.
+        weight_decay: pull of the weights to zero.
+        decay_all: whether biases and normalisation are pulled too.
+        batch: inputs per step.
+        memory: memory samples, drawn anew from the training set at every step.
+        schedule: "linear" (up, then down to zero), "cosine" (the same, down along a cosine) or
+            "steps" (times 0.1 at each milestone).
+        warmup: share of the training during which the learning rate rises.
+        milestones: epochs at which the learning rate falls, for "steps".
+        label_smoothing: share of the target spread over all classes.
+        average: decay per step of the exponential moving average of the weights that is
+            evaluated and saved; 0 saves the last weights.
+        test_memories: how many evaluations with different memories the reported accuracy averages.
+        augment: what happens to inputs and memory samples alike.
+    """
+
+    name: str
+    epochs: int
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay_all: bool = False
+    batch: int = 256
+    memory: int = 100
+    schedule: str = "linear"
+    warmup: float = 0.2
+    milestones: tuple[int, ...] = ()
+    label_smoothing: float = 0.0
+    average: float = 0.0
+    test_memories: int = 5
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        _one_of("schedule", self.schedule, ("linear", "cosine", "steps"))
+        if self.epochs < 1 or self.batch < 2 or self.memory < 1:
+            raise ValueError(
+                "recipe: expected at least 1 epoch, a batch of 2 and a memory of 1, received "
+                f"{self.epochs}, {self.batch} and {self.memory}"
+            )
+
+
+def recipe_for(name: str, data: str) -> Recipe:
+    """The recipe of that name for a data set ("digits", "cifar10", "svhn", "folder:...", ...).
+
+    Raises:
+        ValueError: no such recipe.
+    """
+    _one_of("recipe", name, ("fast", "paper"))
+    kind = data.split(":")[0]
+    return _paper(kind) if name == "paper" else _fast(kind)
+
+
+def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
+    """The recipe with settings changed by name; those of `augment` are written augment.NAME.
+
+    Raises:
+        ValueError: names the key that is unknown or whose value has the wrong type.
+    """
+    for key, text in changes.items():
+        if key.startswith("augment."):
+            part = _changed(recipe.augment, key.removeprefix("augment."), text)
+            recipe = replace(recipe, augment=part)
+        else:
+            recipe = _changed(recipe, key, text)
+    return recipe
+
+
+def _paper(kind: str) -> Recipe:
+    """arXiv 2106.01440, appendix: SGD with milestones; digits are never mirrored."""
+    epochs, milestones = (40, (20, 30)) if kind in ("svhn", "digits") else (300, (150, 225))
+    flip = kind not in ("svhn", "digits")
+    return Recipe(
+        name="paper",
+        epochs=epochs,
+        learning_rate=0.1,
+        decay_all=True,
+        batch=128,
+        schedule="cosine" if kind == "cinic10" else "steps",
+        warmup=0.0,
+        milestones=milestones,
+        augment=Augment(translate=4, flip=True) if flip else Augment(),
+    )
+
+
+def _fast(kind: str) -> Recipe:
+    common = Recipe(
+        name="fast",
+        epochs=16,
+        learning_rate=0.4,  # for mean gradients of 512 inputs
+        batch=512,  # the 100 memory samples then cost a sixth of a step, not a half
+        label_smoothing=0.1,
+        average=0.998,
+        augment=Augment(translate=4, flip=True, cutout=8),
+    )
+    if kind not in ("digits", "svhn"):
+        return common
+    photographed = Augment(
+        translate=3,
+        cutout=8,
+        rotate=8.0,
+        scale=0.15,
+        shear=0.1,
+        brightness=0.15,
+        contrast=0.4,
+        colour=0.08,
+        invert=0.5,  # house numbers are as often light on dark as dark on light
+    )
+    return replace(common, augment=photographed)
+
+
+def _changed(settings: Any, key: str, text: str) -> Any:
+    known = {entry.name for entry in dataclasses.fields(settings)} - {"name", "augment"}
+    if key not in known:
+        raise ValueError(f"unknown setting {key!r}: expected one of {', '.join(sorted(known))}")
+    present = getattr(settings, key)
+    try:
+        value = text if isinstance(present, str) else json.loads(text.lower())
+    except ValueError:
+        value = None
+    if isinstance(present, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(present, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(present):
+        raise ValueError(
+            f"setting {key}: expected a value like {present!r} ({type(present).__name__}), "
+            f"received {text!r}"
+        )
+    return replace(settings, **{key: value})
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}: expected one of {', '.join(known)}")

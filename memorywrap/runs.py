@@ -1,0 +1,162 @@
+"""Run folders: what a training writes, so that it can be resumed, compared and shown.
+
+RUN/config.json       what is trained, on what and how; a resumed run must agree with it
+RUN/metrics.csv       one line per epoch
+RUN/curves.png        the same as a picture
+RUN/state.safetensors everything the next step needs, tensors only
+RUN/checkpoint/       the model as it is now, for `MemoryWrapClassifier.from_pretrained`
+RUN/result.json       what the finished model reached
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")
+_SPARE_BYTES = 50_000_000
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used; the message says why and what to do."""
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder)
+        self.checkpoint = self.path / "checkpoint"
+
+    def prepare(self, config: dict[str, Any], needed_bytes: int) -> None:
+        """Create the folder or check that it holds the same run, and that it can be written.
+
+        Raises:
+            RunError: read-only, nearly full, or the folder of another run.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.write_bytes(b"\0")
+            probe.unlink()
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror}") from error
+        free, needed = shutil.disk_usage(self.path).free, needed_bytes + _SPARE_BYTES
+        if free < needed:
+            raise RunError(
+                f"{self.path} has {free // 10**6} MB free: a run needs {needed // 10**6} MB"
+            )
+        # What JSON makes of it (lists for tuples), as it comes back from the file.
+        config = json.loads(json.dumps(config))
+        present = self._read("config.json")
+        if present is None:
+            self._write("config.json", config)
+            return
+        differing = [
+            f"{key} is {present.get(key)!r} there and {config.get(key)!r} here"
+            for key in sorted(present.keys() | config.keys())
+            if present.get(key) != config.get(key)
+        ]
+        if differing:
+            raise RunError(
+                f"{self.path} holds another run ({'; '.join(differing)[:400]}): "
+                "choose another folder, or the same settings to resume it"
+            )
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """What is trained; None before the run has begun."""
+        return self._read("config.json")
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the finished model reached; None until it is finished."""
+        return self._read("result.json")
+
+    def finish(self, result: dict[str, Any]) -> None:
+        self._write("result.json", result)
+
+    def load_state(self) -> dict[str, Tensor] | None:
+        """Where an interrupted run stopped; None for a new one.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.path / "state.safetensors"
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{path} is damaged ({error}): remove it to start again") from error
+
+    def save_state(self, tensors: dict[str, Tensor]) -> None:
+        partial = self.path / "state.partial"
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+        os.replace(partial, self.path / "state.safetensors")
+
+    def metrics(self) -> list[dict[str, float | None]]:
+        """The lines of metrics.csv."""
+        try:
+            with (self.path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+                return [
+                    {key: float(value) if value else None for key, value in row.items()}
+                    for row in csv.DictReader(file)
+                ]
+        except FileNotFoundError:
+            return []
+
+    def add_metrics(self, row: dict[str, float | None]) -> None:
+        """Add an epoch's line; lines of that epoch or later (of a run cut short) are replaced."""
+        rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
+        partial = self.path / "metrics.partial"
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(partial, self.path / "metrics.csv")
+
+    def draw_curves(self) -> None:
+        """curves.png: loss and accuracy over the epochs."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        rows = self.metrics()
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in rows]
+        left.plot(epochs, [row["loss"] for row in rows], marker=".")
+        left.set(xlabel="epoch", ylabel="training loss")
+        right.plot(epochs, [row["accuracy"] for row in rows], marker=".", label="training")
+        tested = [row for row in rows if row["test_accuracy"] is not None]
+        right.plot(
+            [row["epoch"] for row in tested],
+            [row["test_accuracy"] for row in tested],
+            marker=".",
+            label="test",
+        )
+        right.set(xlabel="epoch", ylabel="accuracy in percent")
+        right.legend()
+        figure.savefig(self.path / "curves.png", dpi=110)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunError(f"{self.path / name} is not valid JSON: {error}") from error
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        partial = self.path / f"{name}.partial"
+        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, self.path / name)
