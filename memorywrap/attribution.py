@@ -74,7 +74,7 @@ class PathCache:
     """
 
     def __init__(self, embed: Embed):
-        self._embed = embed
+        self.embed = embed
         # (baseline, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
 
@@ -117,10 +117,10 @@ class PathCache:
             points = starts + at * (ends - starts)
             with torch.no_grad():
                 if derivative:
-                    pair = torch.func.jvp(self._embed, (points,), (ends - starts,))
+                    pair = torch.func.jvp(self.embed, (points,), (ends - starts,))
                     rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
                 else:
-                    rows = self._embed(points)[..., None]  # (chunk, dim, 1)
+                    rows = self.embed(points)[..., None]  # (chunk, dim, 1)
             for (block, _, row), value in zip(chunk, rows, strict=True):
                 block[keys[row]] = value
         return torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])

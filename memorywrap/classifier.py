@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from memorywrap import checkpoint
 from memorywrap.attribution import PathCache
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import CheckpointError, Config
-from memorywrap.encoders import create_encoder
+from memorywrap.crop import suggest_box
+from memorywrap.encoders import create_encoder, folded
 from memorywrap.explain import Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
@@ -118,7 +120,13 @@ class MemoryWrapClassifier(nn.Module):
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
-        return self.encoder((pixels - self.mean) / self.std)
+        # The fast encoder is a copy: gradients that are to reach the weights need the original.
+        wants_weight_gradients = torch.is_grad_enabled() and any(
+            parameter.requires_grad for parameter in self.encoder.parameters()
+        )
+        if self.training or wants_weight_gradients:
+            return self.encoder((pixels - self.mean) / self.std)
+        return self.paths().embed(pixels)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -193,6 +201,12 @@ class MemoryWrapClassifier(nn.Module):
         """What the model sees of an image: uint8 (3, size, size)."""
         return to_input(read_image(image), self.config.image_size, box)
 
+    def suggest_box(self, image: Image.Image) -> Box:
+        """A first guess at the square (left, top, right, bottom) of an RGB image to classify."""
+        return suggest_box(
+            lambda inputs: self.classify(inputs)[0].softmax(dim=1), image, self.config.image_size
+        )
+
     def explain(
         self,
         image: ImageSource | Prediction | Sequence[ImageSource],
@@ -216,17 +230,22 @@ class MemoryWrapClassifier(nn.Module):
         if isinstance(image, (list, tuple)):
             return [self.explain(one, box=box, baseline=baseline, steps=steps) for one in image]
         prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
-        return explain(
-            prediction, self.embed, self.head, self.paths(), baseline=baseline, steps=steps
-        )
+        return explain(prediction, self.head, self.paths(), baseline=baseline, steps=steps)
 
     def paths(self) -> PathCache:
-        """The cache of path embeddings for the present weights; a new one after they changed."""
+        """The fastest embedding function in evaluation mode, with the cache of path embeddings;
+        made anew when the encoder's weights have changed."""
         state = (*self.encoder.state_dict(keep_vars=True).values(), self.mean, self.std)
         # In-place updates raise a tensor's version; moves and replacements change its address.
         weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         if self._paths is None or self._paths[0] != weights:
-            self._paths = (weights, PathCache(self.embed))
+            encoder = folded(self.encoder).to(memory_format=torch.channels_last)
+
+            def embed(pixels: Tensor) -> Tensor:
+                normalised = (pixels - self.mean) / self.std
+                return encoder(normalised.contiguous(memory_format=torch.channels_last))
+
+            self._paths = (weights, PathCache(embed))
         return self._paths[1]
 
     def _required_bank(self) -> MemoryBank:

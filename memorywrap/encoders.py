@@ -6,10 +6,12 @@ An encoder is any module that maps (batch, 3, height, width) to (batch, embeddin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 ENCODERS: dict[str, Callable[[], nn.Module]] = {}
 
@@ -31,6 +33,25 @@ def _register(name: str) -> Callable[[Callable[[], nn.Module]], Callable[[], nn.
         return build
 
     return add
+
+
+def folded(encoder: nn.Module) -> nn.Module:
+    """A copy for inference with batch normalisation folded into the convolutions before it.
+
+    The same function up to rounding, in fewer passes over memory, forwards and backwards. Reaches
+    what stands in one `nn.Sequential`, with average pooling allowed in between: in evaluation mode
+    both are linear, so their order does not matter.
+    """
+    encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
+    for block in [module for module in encoder.modules() if isinstance(module, nn.Sequential)]:
+        for place, norm in enumerate(block):
+            before = place - 1
+            if before > 0 and isinstance(block[before], nn.AvgPool2d):
+                before -= 1
+            if isinstance(norm, nn.BatchNorm2d) and type(block[before]) is nn.Conv2d:
+                block[before] = fuse_conv_bn_eval(block[before], norm)
+                block[place] = nn.Identity()
+    return encoder
 
 
 class CompactEncoder(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import Embed, PathCache, integrated_gradients
+from memorywrap.attribution import PathCache, integrated_gradients
 from memorywrap.bank import MemoryBank
 
 
@@ -149,7 +149,6 @@ class Explanation:
 
 def explain(
     prediction: Prediction,
-    embed: Embed,
     layer: nn.Module,
     cache: PathCache,
     *,
@@ -162,8 +161,8 @@ def explain(
 
     Args:
         prediction: a prediction of a model with memory.
-        embed, layer, baseline, steps: see `attribution.integrated_gradients`.
-        cache: path embeddings, kept between calls for the same weights.
+        layer, baseline, steps: see `attribution.integrated_gradients`.
+        cache: the embedding function with its path embeddings, kept between calls.
 
     Raises:
         ValueError: the prediction used no memory, unknown baseline, fewer than one step.
@@ -175,7 +174,7 @@ def explain(
     device = prediction.bank.embeddings.device
     keys = prediction.bank.keys
     result = integrated_gradients(
-        embed,
+        cache.embed,
         layer,
         prediction.pixels.to(device) / 255.0,
         prediction.bank.images[used].to(device) / 255.0,
