@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 Embed = Callable[[Tensor], Tensor]
+# (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
+Logit = Callable[[Tensor, Tensor], Tensor]
 
 # A baseline gives, for images (batch, 3, height, width) in [0, 1], the images the paths start from.
 BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -133,6 +135,7 @@ def integrated_gradients(
     memory: Tensor,
     target: int,
     *,
+    against: int | None = None,
     baseline: str = "white",
     steps: int | None = None,
     shown: Sequence[int] = (),
@@ -148,6 +151,7 @@ def integrated_gradients(
         image: (3, height, width) in [0, 1].
         memory: the used samples (used, 3, height, width) in [0, 1].
         target: the class whose logit is attributed.
+        against: attribute the logit of `target` minus the logit of this class instead.
         baseline: "white" or "black", where the paths start.
         steps: number of Gauss-Legendre nodes over the whole path; when not given, as many as it
             takes for a completeness error within `TOLERANCE`, up to `MAX_STEPS`.
@@ -164,7 +168,7 @@ def integrated_gradients(
         raise ValueError(f"steps: expected at least 1, received {steps}")
     if cache is None or keys is None:
         cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
-    path = _Path(embed, layer, image, memory, target, baseline, cache, keys)
+    path = _Path(embed, logit_of(layer, target, against), image, memory, baseline, cache, keys)
 
     panels = _uniform_panels(FIRST_PANELS) if steps is None else [(0.0, 1.0)]
     done = path.integrate(panels, steps or PANEL_STEPS)
@@ -193,6 +197,16 @@ def integrated_gradients(
     )
 
 
+def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit:
+    """The logit of a class, or how far it is above the logit of another class."""
+
+    def logit(queries: Tensor, memory: Tensor) -> Tensor:
+        logits = layer(queries, memory)  # (batch, classes)
+        return logits[:, target] if against is None else logits[:, target] - logits[:, against]
+
+    return logit
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """What one panel adds to the integral."""
@@ -211,15 +225,14 @@ class _Path:
     def __init__(
         self,
         embed: Embed,
-        layer: nn.Module,
+        logit: Logit,
         image: Tensor,
         memory: Tensor,
-        target: int,
         baseline: str,
         cache: PathCache,
         keys: Sequence[bytes],
     ):
-        self.embed, self.layer, self.target = embed, layer, target
+        self.embed, self.logit = embed, logit
         self.memory, self.baseline, self.cache, self.keys = memory, baseline, cache, keys
         self.start = BASELINES[baseline](image[None])[0]
         self.way = image - self.start  # (3, height, width)
@@ -248,7 +261,7 @@ class _Path:
             with torch.enable_grad():
                 queries = self.embed(points)
                 leaf, memory = queries.detach().requires_grad_(), embeddings.requires_grad_()
-                logits = self.layer(leaf, memory)[:, self.target]
+                logits = self.logit(leaf, memory)
                 by_query, by_memory = torch.autograd.grad(logits.sum(), (leaf, memory))
                 by_query = by_query * weights[chunk, None]
                 (by_pixel,) = torch.autograd.grad(queries, points, by_query)
@@ -306,7 +319,7 @@ class _Path:
             return
         memory = self.cache.embeddings(self.keys, self.memory, self.baseline, missing)
         with torch.no_grad():
-            logits = self.layer(self.embed(self._points(missing)), memory)[:, self.target]
+            logits = self.logit(self.embed(self._points(missing)), memory)
         self._values |= dict(zip(missing, logits.double().tolist(), strict=True))
 
     def _points(self, steps: Sequence[float]) -> Tensor:

@@ -192,3 +192,15 @@ def test_wrong_settings_are_named(scene, arguments, message) -> None:
     encoder, layer, image, memory = scene
     with pytest.raises(ValueError, match=message):
         integrated_gradients(encoder, layer, image, memory, 1, **arguments)
+
+
+def test_contrastive_attribution_is_the_difference_of_two_plain_ones(scene) -> None:
+    encoder, layer, image, memory = scene
+    both = [
+        integrated_gradients(encoder, layer, image, memory, target, steps=8, shown=[0])
+        for target in (1, 3)
+    ]
+    ours = integrated_gradients(encoder, layer, image, memory, 1, against=3, steps=8, shown=[0])
+    torch.testing.assert_close(ours.input_map, both[0].input_map - both[1].input_map)
+    torch.testing.assert_close(ours.memory_maps[0], both[0].memory_maps[0] - both[1].memory_maps[0])
+    torch.testing.assert_close(ours.memory_totals, both[0].memory_totals - both[1].memory_totals)
