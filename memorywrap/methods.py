@@ -1,0 +1,136 @@
+"""Captum's attribution methods behind one call, with memory held by closure.
+
+Captum treats axis 0 of every tensor as the batch, so memory is never passed to it: each picture is
+attributed on its own, the input with all used samples held at their embeddings, a memory sample with
+the input and the other samples held. To add a method, write a function of `_Scalar`, the picture and
+its baseline, and put it into `METHODS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import captum.attr
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorywrap.attribution import BASELINES, Embed, Logit
+
+# Pictures (batch, 3, height, width) -> the attributed logit (batch,).
+_Scalar = Callable[[Tensor], Tensor]
+
+# Random methods draw this many neighbours of the picture, with noise of this standard deviation.
+_SAMPLES = 16
+_NOISE = 0.1
+
+
+def _saliency(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+    return captum.attr.Saliency(scalar).attribute(picture, abs=False)
+
+
+def _input_x_gradient(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+    return captum.attr.InputXGradient(scalar).attribute(picture)
+
+
+def _smoothgrad(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(scalar))
+    return tunnel.attribute(
+        picture, nt_type="smoothgrad", nt_samples=_SAMPLES, stdevs=_NOISE, abs=False
+    )
+
+
+def _gradient_shap(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+    return captum.attr.GradientShap(scalar).attribute(
+        picture, baselines=baseline, n_samples=_SAMPLES, stdevs=_NOISE
+    )
+
+
+def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+    with torch.no_grad():
+        return captum.attr.Occlusion(scalar).attribute(
+            picture,
+            sliding_window_shapes=(3, 4, 4),
+            strides=(3, 2, 2),
+            baselines=baseline,
+            perturbations_per_eval=64,
+        )
+
+
+METHODS: dict[str, Callable[[_Scalar, Tensor, Tensor], Tensor]] = {
+    "saliency": _saliency,
+    "input_x_gradient": _input_x_gradient,
+    "smoothgrad": _smoothgrad,
+    "gradient_shap": _gradient_shap,
+    "occlusion": _occlusion,
+}
+
+
+def attribute(
+    method: str,
+    embed: Embed,
+    logit: Logit,
+    image: Tensor,
+    memory: Tensor,
+    *,
+    baseline: str = "white",
+    shown: Sequence[int] = (),
+    seed: int = 0,
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Attribution maps of one of Captum's methods.
+
+    Args:
+        method: a key of `METHODS`.
+        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
+        logit: what is attributed, see `attribution.logit_of`.
+        image: (3, height, width) in [0, 1].
+        memory: the used samples (used, 3, height, width) in [0, 1].
+        baseline: what occlusion paints with and gradient SHAP starts from.
+        shown: positions of the used samples whose maps are wanted.
+        seed: of the random methods, so that the same call gives the same map.
+
+    Returns:
+        The input's map (3, height, width) and the maps of the shown samples by position.
+
+    Raises:
+        ValueError: unknown method or baseline.
+    """
+    for what, name, known in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}: expected one of {', '.join(known)}")
+    with torch.no_grad():
+        query, embeddings = embed(image[None]), embed(memory)  # (1, dim), (used, dim)
+
+    def of_input(pictures: Tensor) -> Tensor:
+        held = embeddings.expand(len(pictures), *embeddings.shape)
+        return logit(embed(pictures), held)
+
+    def of_sample(position: int) -> _Scalar:
+        def scalar(pictures: Tensor) -> Tensor:
+            held = embeddings.repeat(len(pictures), 1, 1)  # (batch, used, dim)
+            held[:, position] = embed(pictures)
+            return logit(query.expand(len(pictures), -1), held)
+
+        return scalar
+
+    def run(scalar: _Scalar, picture: Tensor) -> Tensor:
+        picture = picture[None].clone().requires_grad_()
+        with _seeded(seed), torch.enable_grad():
+            return METHODS[method](scalar, picture, BASELINES[baseline](picture))[0].detach()
+
+    maps = {position: run(of_sample(position), memory[position]) for position in shown}
+    return run(of_input, image), maps
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds what Captum draws from, torch's and NumPy's global generators, and restores both."""
+    state = np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
