@@ -16,7 +16,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
 from memorywrap.encoders import create_encoder, folded
-from memorywrap.explain import Explanation, Prediction, explain
+from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 
@@ -212,25 +212,38 @@ class MemoryWrapClassifier(nn.Module):
         image: ImageSource | Prediction | Sequence[ImageSource],
         *,
         box: Box | None = None,
+        method: str = INTEGRATED_GRADIENTS,
         baseline: str = "white",
         steps: int | None = None,
+        against: int | None = None,
     ) -> Explanation | list[Explanation]:
         """Explain the prediction for an image, or for each of a list.
 
         Args:
             image: what `predict` takes, or a prediction it gave.
             box: as for `predict`.
+            method: one of `explain.methods()`.
             baseline: "white" or "black", where the attribution's path starts.
             steps: path steps; chosen by the completeness error when not given.
+            against: attribute how far the predicted class is above this class instead.
 
         Raises:
             ImageError: an input that is not a usable image.
-            ValueError: no memory bank, unknown baseline, fewer than one step.
+            ValueError: no memory bank, unknown method or baseline, fewer than one step.
         """
         if isinstance(image, (list, tuple)):
-            return [self.explain(one, box=box, baseline=baseline, steps=steps) for one in image]
+            settings = {"method": method, "baseline": baseline, "steps": steps, "against": against}
+            return [self.explain(one, box=box, **settings) for one in image]
         prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
-        return explain(prediction, self.head, self.paths(), baseline=baseline, steps=steps)
+        return explain(
+            prediction,
+            self.head,
+            self.paths(),
+            method=method,
+            baseline=baseline,
+            steps=steps,
+            against=against,
+        )
 
     def paths(self) -> PathCache:
         """The fastest embedding function in evaluation mode, with the cache of path embeddings;

@@ -10,8 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import PathCache, integrated_gradients
+from memorywrap.attribution import Attribution, PathCache, integrated_gradients, logit_of
 from memorywrap.bank import MemoryBank
+from memorywrap.methods import METHODS
+from memorywrap.methods import attribute as captum_maps
+
+INTEGRATED_GRADIENTS = "integrated_gradients"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,25 +115,49 @@ class Explanation:
     Attributes:
         prediction: what is explained.
         method, baseline: how it was attributed.
-        steps: path steps taken.
-        completeness_error: |sum of attributions - change of the logit| / |change of the logit|.
-        converged: false when the error was still above the tolerance at the most steps allowed.
-        input_contribution: what the input adds to the predicted class's logit.
-        memory_contributions: the same for every used sample, by bank index.
-        input_map: (3, height, width); sums to `input_contribution`.
-        memory_maps: the same for the samples shown, by bank index.
+        against: index of the class whose logit is subtracted; None for the plain view.
+        input_map: (3, height, width), in units of the logit for integrated gradients.
+        memory_maps: the same for example, counterfactual and contrast, by bank index. The contrast
+            is attributed as if it stood beside the used samples: it has no weight at the end of the
+            path, but may have some on the way.
+        integral: steps, contributions and completeness error of integrated gradients; None for
+            methods that promise no completeness.
     """
 
     prediction: Prediction
     method: str
     baseline: str
-    steps: int
-    completeness_error: float
-    converged: bool
-    input_contribution: float
-    memory_contributions: dict[int, float]
+    against: int | None
     input_map: Tensor
     memory_maps: dict[int, Tensor]
+    integral: Attribution | None
+
+    @property
+    def steps(self) -> int | None:
+        """Path steps taken."""
+        return self.integral and self.integral.steps
+
+    @property
+    def completeness_error(self) -> float | None:
+        """|sum of attributions - change of the logit| / |change of the logit|."""
+        return self.integral and self.integral.completeness_error
+
+    @property
+    def converged(self) -> bool | None:
+        """False when the error was above the tolerance at the most steps allowed."""
+        return self.integral and self.integral.converged
+
+    @property
+    def input_contribution(self) -> float | None:
+        """What the input adds to the attributed logit."""
+        return self.integral and self.integral.input_total
+
+    @property
+    def memory_contributions(self) -> dict[int, float]:
+        """What every used sample adds to the attributed logit, by bank index."""
+        if self.integral is None:
+            return {}
+        return dict(zip(self.prediction.used, self.integral.memory_totals.tolist(), strict=True))
 
     def to_dict(self, model: str) -> dict[str, Any]:
         """The object of `/explain`, without the images."""
@@ -137,6 +165,7 @@ class Explanation:
             **self.prediction.to_dict(model),
             "method": self.method,
             "baseline": self.baseline,
+            "against": None if self.against is None else self.prediction.classes[self.against],
             "steps": self.steps,
             "completeness_error": self.completeness_error,
             "converged": self.converged,
@@ -152,48 +181,67 @@ def explain(
     layer: nn.Module,
     cache: PathCache,
     *,
+    method: str = INTEGRATED_GRADIENTS,
     baseline: str = "white",
     steps: int | None = None,
+    against: int | None = None,
 ) -> Explanation:
-    """Attribute a prediction to the pixels of its input, its example and its counterfactual.
-
-    A contrast has weight 0: along the path it takes no part, so it has no attribution map.
+    """Attribute a prediction to the pixels of its input, example, counterfactual or contrast.
 
     Args:
         prediction: a prediction of a model with memory.
-        layer, baseline, steps: see `attribution.integrated_gradients`.
+        layer, baseline, steps, against: see `attribution.integrated_gradients`.
         cache: the embedding function with its path embeddings, kept between calls.
+        method: one of `methods()`.
 
     Raises:
-        ValueError: the prediction used no memory, unknown baseline, fewer than one step.
+        ValueError: the prediction used no memory, unknown method or baseline, fewer than one step.
     """
-    if prediction.bank is None:
+    bank = prediction.bank
+    if bank is None:
         raise ValueError("this model has no memory bank: expected variant memory-wrap or baseline")
-    used = prediction.used
+    if method not in methods():
+        raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
+    device = bank.embeddings.device
+    image = prediction.pixels.to(device) / 255.0
+
+    def attribute(
+        samples: list[int], shown: list[int]
+    ) -> tuple[Tensor, dict[int, Tensor], Attribution | None]:
+        """Maps of the input and of the shown samples, with these samples as memory."""
+        memory = bank.images[samples].to(device) / 255.0
+        positions = [samples.index(index) for index in shown]
+        if method == INTEGRATED_GRADIENTS:
+            result = integrated_gradients(
+                cache.embed,
+                layer,
+                image,
+                memory,
+                prediction.predicted,
+                against=against,
+                baseline=baseline,
+                steps=steps,
+                shown=positions,
+                cache=cache,
+                keys=[bank.keys[index] for index in samples],
+            )
+            input_map, maps = result.input_map, result.memory_maps
+        else:
+            logit = logit_of(layer, prediction.predicted, against)
+            result = None
+            input_map, maps = captum_maps(
+                method, cache.embed, logit, image, memory, baseline=baseline, shown=positions
+            )
+        return input_map.cpu(), {samples[at]: map_.cpu() for at, map_ in maps.items()}, result
+
+    used, contrast = prediction.used, prediction.contrast
     shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
-    device = prediction.bank.embeddings.device
-    keys = prediction.bank.keys
-    result = integrated_gradients(
-        cache.embed,
-        layer,
-        prediction.pixels.to(device) / 255.0,
-        prediction.bank.images[used].to(device) / 255.0,
-        prediction.predicted,
-        baseline=baseline,
-        steps=steps,
-        shown=[used.index(index) for index in shown],
-        cache=cache,
-        keys=[keys[index] for index in used],
-    )
-    return Explanation(
-        prediction=prediction,
-        method="integrated_gradients",
-        baseline=baseline,
-        steps=result.steps,
-        completeness_error=result.completeness_error,
-        converged=result.converged,
-        input_contribution=result.input_total,
-        memory_contributions=dict(zip(used, result.memory_totals.tolist(), strict=True)),
-        input_map=result.input_map.cpu(),
-        memory_maps={used[position]: m.cpu() for position, m in result.memory_maps.items()},
-    )
+    input_map, memory_maps, integral = attribute(used, shown)
+    if contrast is not None:
+        memory_maps |= attribute([*used, contrast], [contrast])[1]
+    return Explanation(prediction, method, baseline, against, input_map, memory_maps, integral)
+
+
+def methods() -> list[str]:
+    """Names of the attribution methods, the default first."""
+    return [INTEGRATED_GRADIENTS, *METHODS]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoint import Config
-from memorywrap.explain import Explanation
+from memorywrap.explain import Explanation, methods
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -102,11 +103,39 @@ def explanation(classifier: MemoryWrapClassifier, **settings) -> Explanation:
 def test_explanation_covers_the_input_and_every_used_sample(classifier) -> None:
     found = explanation(classifier, steps=4)
     assert set(found.memory_contributions) == set(found.prediction.used)
-    shown = {found.prediction.example, found.prediction.counterfactual} - {None}
-    assert set(found.memory_maps) == shown
+    seen = found.prediction
+    assert set(found.memory_maps) == {seen.example, seen.counterfactual, seen.contrast} - {None}
     assert float(found.input_map.sum()) == pytest.approx(found.input_contribution, abs=1e-6)
-    for index, map_ in found.memory_maps.items():
-        assert float(map_.sum()) == pytest.approx(found.memory_contributions[index], abs=1e-5)
+    for index in {seen.example, seen.counterfactual} - {None}:
+        total = float(found.memory_maps[index].sum())
+        assert total == pytest.approx(found.memory_contributions[index], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", methods())
+def test_every_method_gives_maps_for_the_same_samples(classifier, method) -> None:
+    found = explanation(classifier, method=method, steps=2)
+    seen = found.prediction
+    assert set(found.memory_maps) == {seen.example, seen.counterfactual, seen.contrast} - {None}
+    assert found.input_map.shape == (3, 32, 32)
+    promised = method == "integrated_gradients"
+    assert (found.to_dict("m")["completeness_error"] is not None) == promised
+
+
+def test_unknown_method_is_named(classifier) -> None:
+    with pytest.raises(ValueError, match="unknown method 'magic': expected one of integrated"):
+        explanation(classifier, method="magic")
+
+
+def test_a_contrast_has_a_map_although_it_has_no_weight(classifier) -> None:
+    torch.manual_seed(2)
+    seen = classifier.predict_inputs([torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)])[0]
+    other = (seen.predicted + 1) % 3
+    bank = replace(seen.bank, predicted=torch.tensor([seen.predicted, other, other, other]))
+    sure = replace(seen, weights=torch.tensor([1.0, 0.0, 0.0, 0.0]), bank=bank)
+    found = classifier.explain(sure, steps=2)
+    assert sure.contrast in (1, 2, 3)
+    assert set(found.memory_maps) == {0, sure.contrast}
+    assert set(found.memory_contributions) == {0}
 
 
 def test_a_fixed_number_of_steps_is_taken(classifier) -> None:
