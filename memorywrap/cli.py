@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_classify(commands.add_parser("classify", help="predict images, one JSON line each"))
     commands_training.add_train(commands.add_parser("train", help="train a model in a run folder"))
+    commands_training.add_evaluate(
+        commands.add_parser("evaluate", help="measure a model on a data set")
+    )
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from memorywrap import evaluation
 from memorywrap.checkpoint import VARIANTS
-from memorywrap.datasets import load_data, load_test
+from memorywrap.datasets import describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
 from memorywrap.recipes import overridden, recipe_for
 from memorywrap.runs import RunFolder
@@ -21,6 +24,7 @@ _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="NAME", help=_DATA_HELP)
+    _add_download(parser)
     parser.add_argument("--samples", type=int, metavar="N", help="training samples (default: all)")
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="run folder; resumed if there"
@@ -60,7 +64,9 @@ def _train(options: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=options.epochs)
     for name in options.exam:  # a missing exam is better known before the training than after
         load_test(name)
-    data = load_data(options.data, samples=options.samples, seed=options.seed)
+    data = load_data(
+        options.data, samples=options.samples, seed=options.seed, fetch=options.download
+    )
     training = Training(
         data=data,
         recipe=recipe,
@@ -93,11 +99,102 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help=f"{_DATA_HELP}; NAME:train for that split"
+    )
+    _add_download(parser)
+    parser.add_argument(
+        "--memories",
+        type=int,
+        default=0,
+        metavar="K",
+        help="also evaluate with memories drawn again K times from the training data, as in the "
+        "paper: 500 test images share one",
+    )
+    parser.add_argument("--memory", type=int, default=100, help="samples in such a memory")
+    parser.add_argument("--seed", type=int, default=0, help="of the memories")
+    parser.add_argument("--flip", action="store_true", help="average image and mirror image")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_machine(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _use_threads(options.threads)
+    classifier = evaluation.load_classifier(
+        options.checkpoint, device=options.device, fetch=options.download
+    )
+    config = classifier.config
+    data, test = load_test(options.data, config.classes, fetch=options.download)
+    predicted = evaluation.predictions(classifier, test.images, flip=options.flip)
+    table = evaluation.confusion(predicted, test.labels, len(config.classes))
+    result = {
+        "checkpoint": str(options.checkpoint),
+        "data": options.data,
+        "data_version": describe(data.version),
+        "images": len(test),
+        "accuracy": round(evaluation.accuracy(predicted, test.labels), 2),
+        "classes": list(config.classes),
+        "confusion": table.tolist(),
+    }
+    if options.memories:
+        train = load_data(
+            config.data["name"],
+            samples=config.data.get("samples", config.data.get("train")),
+            seed=config.data.get("seed", 0),
+        ).train
+        found = evaluation.redrawn_accuracies(
+            classifier,
+            test,
+            train,
+            memories=options.memories,
+            memory=options.memory,
+            seed=options.seed,
+        )
+        result["memories"] = {
+            "accuracies": [round(value, 2) for value in found],
+            "mean": round(statistics.fmean(found), 2),
+            "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
+        }
+    print(json.dumps(result) if options.json else _evaluation_text(result))
+    return 0
+
+
+def _evaluation_text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['data']}, {result['data_version']}",
+        f"accuracy {result['accuracy']:.2f} % of {result['images']} images with the model's own bank"
+        if "memories" in result
+        else f"accuracy {result['accuracy']:.2f} % of {result['images']} images",
+    ]
+    if "memories" in result:
+        redrawn = result["memories"]
+        spread = f" +- {redrawn['deviation']:.2f}" if redrawn["deviation"] is not None else ""
+        count = len(redrawn["accuracies"])
+        lines.append(f"accuracy {redrawn['mean']:.2f}{spread} % with memories drawn {count} times")
+    names = result["classes"]
+    width = max(len(name) for name in names)
+    column = max(5, *(len(str(count)) + 1 for row in result["confusion"] for count in row))
+    lines += ["", "rows: true class, columns: predicted class"]
+    lines.append(" " * width + "".join(name[: column - 1].rjust(column) for name in names))
+    for name, row in zip(names, result["confusion"], strict=True):
+        lines.append(name.rjust(width) + "".join(str(count).rjust(column) for count in row))
+    return "\n".join(lines)
+
+
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set: expected NAME=VALUE, received {text!r}")
     return name, value
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--download", action="store_true", help="fetch cifar10 or svhn where it is missing"
+    )
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,31 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from memorywrap.downloads import CINIC10_HELP, download, published
+from memorywrap.folders import DataError, read_folder
+
+__all__ = [
+    "DataError",
+    "ImageData",
+    "Split",
+    "balanced",
+    "bank_recipe",
+    "data_folder",
+    "describe",
+    "draw_bank",
+    "interleaved",
+    "load_data",
+    "load_test",
+    "reduced",
+]
+
 DIGITS_SAMPLES = 60_000
 DIGITS_TEST_SAMPLES = 4_000
+PUBLIC = ("cifar10", "svhn", "cinic10")  # other people's pictures, never put into a checkpoint
+_TITLES = {"cifar10": "CIFAR-10", "svhn": "SVHN", "cinic10": "CINIC-10"}
+_FULL_SIZES = {"cifar10": (50_000, 10_000), "svhn": (73_257, 26_032), "cinic10": (90_000, 90_000)}
 # Added to the seed of the training renders, so that no test render repeats one of them.
 _TEST_SEED_OFFSET = 1_000_003
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,33 +75,50 @@ class ImageData:
     version: dict[str, Any]
 
 
-def load_data(name: str, *, samples: int | None = None, seed: int = 0) -> ImageData:
-    """A data set by name, with a training set of `samples` drawn by `seed` (all if not given).
+def load_data(
+    name: str, *, samples: int | None = None, seed: int = 0, fetch: bool = False
+) -> ImageData:
+    """A data set by name, with a training set of `samples` drawn by `seed`.
+
+    Args:
+        name: "digits", "cifar10", "svhn", "cinic10" or "folder:PATH".
+        samples: size of the training set; all of it when not given.
+        seed: of the reduced training set; of the renders, for "digits".
+        fetch: download cifar10 or svhn where it is missing.
 
     Raises:
         DataError: unknown, missing or unusable data.
     """
     if name == "digits":
         return _digits(samples or DIGITS_SAMPLES, seed)
-    data = _image_folder(name)
+    data = _from_folder(name, fetch)
     if samples is None:
         return data
-    train = data.train.rows(reduced(data.train.labels, samples, seed))
-    return replace(data, train=train, version={**data.version, "train": len(train)})
+    try:
+        rows = reduced(data.train.labels, samples, seed)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    version = {**data.version, "samples": samples, "seed": seed}
+    return replace(data, train=data.train.rows(rows), version=version)
 
 
-def load_test(name: str, classes: tuple[str, ...] | None = None) -> tuple[ImageData, Split]:
-    """The split that "NAME" or "NAME:train" means (test if not said), and its data set.
+def load_test(
+    name: str, classes: Sequence[str] | None = None, *, fetch: bool = False
+) -> tuple[ImageData, Split]:
+    """The split that "NAME:test" or "NAME:train" means (test if not said), and its data set.
 
     Args:
         name: as for `load_data`, with the split after a colon.
         classes: the class names a model predicts; the data must have the same ones.
+        fetch: download cifar10 or svhn where it is missing.
 
     Raises:
         DataError: also where the class names differ.
     """
-    base, _, part = name.rpartition(":") if name.endswith((":train", ":test")) else (name, "", "")
-    data = load_data(base)
+    base, part = name, "test"
+    if name.endswith((":train", ":test")):
+        base, _, part = name.rpartition(":")
+    data = load_data(base, fetch=fetch)
     if classes is not None and tuple(classes) != data.classes:
         raise DataError(
             f"{base}: its classes differ from the model's: expected {', '.join(classes)}; "
@@ -108,20 +143,65 @@ def reduced(labels: Tensor, samples: int, seed: int) -> Tensor:
         DataError: more samples than there are.
     """
     if not 0 < samples <= len(labels):
-        raise DataError(f"samples: expected 1 to {len(labels)}, received {samples}")
+        raise DataError(f"expected 1 to {len(labels)} training samples, received {samples}")
     return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:samples]
 
 
 def balanced(labels: Tensor, size: int, seed: int) -> Tensor:
     """Indices of `size` samples, spread over the classes as evenly as possible, drawn by seed."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    shuffled = labels[order]
-    # The rank of a sample within its class: sorting by it takes one of each class in turn.
-    ranks = torch.zeros_like(shuffled)
+    return order[interleaved(labels[order])[:size]]
+
+
+def interleaved(labels: Tensor) -> Tensor:
+    """Indices that take one sample of each class in turn, in the given order within a class."""
+    ranks = torch.zeros_like(labels)
     for label in labels.unique():
-        mine = shuffled == label
+        mine = labels == label
         ranks[mine] = torch.arange(int(mine.sum()))
-    return order[(ranks * (int(labels.max()) + 1) + shuffled).argsort()[:size]]
+    return (ranks * (int(labels.max()) + 1) + labels).argsort()
+
+
+def bank_recipe(data: ImageData, size: int, seed: int) -> dict[str, Any] | None:
+    """How `draw_bank` repeats a bank of this data, for `Config.bank`; None where the bank's images
+    may travel inside the checkpoint."""
+    if data.name not in PUBLIC:
+        return None
+    recipe = {"dataset": data.name, "seed": seed, "size": size}
+    if "samples" in data.version:
+        recipe["samples"] = data.version["samples"]
+    return recipe
+
+
+def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
+    """The images and labels of a bank by its recipe (`Config.bank`); kept after the first time.
+
+    Args:
+        recipe: {"dataset", "seed", "size"} and, for a model of a reduced training set, "samples".
+        fetch: download the data set where it is missing.
+
+    Raises:
+        DataError: the data set is not there.
+    """
+
+    def draw() -> dict[str, Tensor]:
+        seed = recipe["seed"]
+        data = load_data(recipe["dataset"], samples=recipe.get("samples"), seed=seed, fetch=fetch)
+        bank = data.train.rows(balanced(data.train.labels, recipe["size"], seed))
+        return {"images": bank.images, "labels": bank.labels}
+
+    return Split(**_cached("bank/" + "-".join(str(value) for value in recipe.values()), draw))
+
+
+def describe(version: dict[str, Any]) -> str:
+    """A data version in words, for tables: lossy copies and partial copies are called that."""
+    name = version["name"]
+    if "format" not in version:
+        return name
+    notes = ["JPEG copy"] if "jpg" in version["format"] and name in PUBLIC else []
+    if (version["train"], version["test"]) != _FULL_SIZES.get(name):
+        notes.append(f"{version['train']:,} training and {version['test']:,} test images")
+    return _TITLES.get(name, name) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _digits(samples: int, seed: int) -> ImageData:
@@ -133,7 +213,7 @@ def _digits(samples: int, seed: int) -> ImageData:
 
     def rendered(count: int, seed: int, what: str) -> Split:
         def render() -> dict[str, Tensor]:
-            with _bar(count, f"rendering {what}") as bar:
+            with tqdm(total=count, desc=f"rendering {what}", unit=" images") as bar:
                 images, labels = digits.render_digits(
                     count, seed, fonts=fonts, progress=lambda done, _: bar.update(done - bar.n)
                 )
@@ -157,39 +237,36 @@ def _digits(samples: int, seed: int) -> ImageData:
     )
 
 
-def _image_folder(name: str) -> ImageData:
-    folder = Path(name.removeprefix("folder:")) if name.startswith("folder:") else None
-    folder = folder or data_folder() / name
-    if not (folder / "test").is_dir():
-        raise DataError(f"{name}: there are no images in {folder}")
-    classes, train = _decoded(folder / "train")
-    _, test = _decoded(folder / "test")
-    version = {"name": name, "train": len(train), "test": len(test)}
-    return ImageData(name, classes, train, test, version)
+def _from_folder(name: str, fetch: bool) -> ImageData:
+    if name.startswith("folder:"):
+        folder = Path(name.removeprefix("folder:")).expanduser()
+    elif name in PUBLIC:
+        folder = data_folder() / name
+    else:
+        raise DataError(
+            f"unknown data set {name!r}: expected digits, {', '.join(PUBLIC)} or folder:PATH"
+        )
+    if name in PUBLIC and not (folder / "train").is_dir():
+        found = published(name, folder)
+        if found is None and fetch:
+            download(name, folder)
+            found = published(name, folder)
+        if found is None:
+            raise DataError(f"{name}: no images in {folder}; {_way_out(name)}")
+        classes, train, test = found
+        version = {"format": "published files", "train": len(train[1]), "test": len(test[1])}
+    else:
+        classes, train, test, version = read_folder(folder, _cached)
+    return ImageData(name, classes, Split(*train), Split(*test), {"name": name, **version})
 
 
-def _decoded(folder: Path) -> tuple[tuple[str, ...], Split]:
-    from memorywrap.images import read_image, to_input
-
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-    files = [(path, i) for i, c in enumerate(classes) for path in sorted((folder / c).iterdir())]
-
-    def decode() -> dict[str, Tensor]:
-        images = [
-            to_input(read_image(path), 32) for path, _ in tqdm(files, desc=f"reading {folder.name}")
-        ]
-        return {
-            "images": torch.stack(images),
-            "labels": torch.tensor([label for _, label in files]),
-        }
-
-    stamp = hashlib.sha256(
-        repr([(str(p), p.stat().st_size) for p, _ in files]).encode()
-    ).hexdigest()
-    return classes, Split(**_cached(f"decoded/{stamp[:16]}", decode))
+def _way_out(name: str) -> str:
+    if name == "cinic10":
+        return CINIC10_HELP
+    return "add --download to fetch it, or unpack it there as train/CLASS/* and test/CLASS/*"
 
 
-def _cached(key: str, make) -> dict[str, Tensor]:
+def _cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Tensors from the cache; made, and kept there where it can be written, when it has none."""
     path = data_folder() / "cache" / f"{re.sub(r'[^A-Za-z0-9/_.-]', '_', key)}.safetensors"
     try:
@@ -204,7 +281,3 @@ def _cached(key: str, make) -> dict[str, Tensor]:
     except (OSError, SafetensorError):  # a cache that cannot be written costs time, not the result
         pass
     return tensors
-
-
-def _bar(total: int, text: str) -> tqdm:
-    return tqdm(total=total, desc=text, unit=" images", dynamic_ncols=True)

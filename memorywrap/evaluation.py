@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import ImageData, Split, balanced, load_test
+from memorywrap.datasets import (
+    ImageData,
+    Split,
+    balanced,
+    draw_bank,
+    interleaved,
+    load_test,
+)
 
 # The paper's: that many test images share one memory.
 SHARING = 500
@@ -79,32 +86,47 @@ def redrawn_accuracies(
 def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> dict[str, Any]:
     """Measure the model as it lies on disk, and note what it reached in its configuration.
 
+    A bank that travels inside the checkpoint is first replaced by one that people can read.
+
     Args:
-        folder: a checkpoint folder; its bank becomes one of samples that the model recognises.
+        folder: a checkpoint folder.
         data: what it was trained on.
         exams: other data sets with the same class names, as for `load_test`.
 
     Returns:
         Accuracies in percent by data set, as in `Config.measured`.
     """
-    classifier = MemoryWrapClassifier.from_pretrained(folder)
-    if classifier.bank is not None:
-        bank = classifier.bank
-        rows = _legible(classifier, data.train, len(bank))
+    classifier = load_classifier(folder)
+    if classifier.bank is not None and classifier.config.bank is None:
+        rows = _legible(classifier, data.train, len(classifier.bank))
         classifier.set_bank(classifier.make_bank(data.train.images[rows], data.train.labels[rows]))
     tests = {f"{data.name}:test": data.test}
     for name in exams:
-        tests[name if ":" in name else f"{name}:test"] = load_test(name, data.classes)[1]
+        part = name if name.endswith((":train", ":test")) else f"{name}:test"
+        tests[part] = load_test(name, data.classes)[1]
     measured = {}
     for name, test in tests.items():
-        predicted = predictions(classifier, test.images)
-        measured[name] = {
-            "accuracy": round(accuracy(predicted, test.labels), 2),
-            "images": len(test),
-        }
+        found = accuracy(predictions(classifier, test.images), test.labels)
+        measured[name] = {"accuracy": round(found, 2), "images": len(test)}
     classifier.config = replace(classifier.config, measured=measured)
     classifier.save_pretrained(folder)
     return measured
+
+
+def load_classifier(
+    folder: str | Path, *, device: str = "auto", fetch: bool = False
+) -> MemoryWrapClassifier:
+    """A classifier with its bank, which is drawn from the data set where the checkpoint says so.
+
+    Raises:
+        CheckpointError: not a checkpoint of ours.
+        DataError: the bank's data set is not there.
+    """
+    classifier = MemoryWrapClassifier.from_pretrained(folder, device=device)
+    if classifier.has_memory and classifier.bank is None:
+        drawn = draw_bank(classifier.config.bank, fetch=fetch)
+        classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
+    return classifier
 
 
 def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tensor:
@@ -117,12 +139,7 @@ def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tenso
     labels = train.labels[rows]
     logits = classifier.classify(train.images[rows])[0].float().cpu()
     surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
-    ranks = torch.empty_like(surest)
-    for label in labels.unique():
-        mine = surest[labels[surest] == label]
-        ranks[mine] = torch.arange(len(mine))
-    order = (ranks * len(classifier.config.classes) + labels).argsort()
-    return rows[order[:size]]
+    return rows[surest[interleaved(labels[surest])[:size]]]
 
 
 def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:

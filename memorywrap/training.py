@@ -27,7 +27,7 @@ from memorywrap.augment import augment
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import Config
 from memorywrap.classifier import MemoryWrapClassifier, choose_device
-from memorywrap.datasets import ImageData, balanced
+from memorywrap.datasets import ImageData, balanced, bank_recipe
 from memorywrap.recipes import Recipe
 from memorywrap.runs import RunFolder
 
@@ -312,6 +312,7 @@ def _model_config(training: Training) -> Config:
         encoder=training.encoder,
         classes=training.data.classes,
         variant=training.variant,
+        bank=bank_recipe(training.data, training.bank, training.seed),
         recipe=dataclasses.asdict(training.recipe),
         seed=training.seed,
         data=training.data.version,
