@@ -15,18 +15,26 @@ from torch import Tensor
 class MemoryBank:
     """Memory samples with what the classifier needs to read them. Edits return a new bank.
 
+    An edit keeps every other sample at its index: a removed sample stays in place and cannot be
+    used, so that "sample 17" means the same picture before and after.
+
     Attributes:
         images: uint8 (memory, 3, height, width).
         labels: int64 (memory,), the class each sample carries in the training set.
         embeddings: float (memory, dim), made by the encoder once.
+        available: bool (memory,), false for removed samples; all true when not given.
         predicted: int64 (memory,), the model's own prediction for each sample with that sample
             masked out of the bank (leave one out). None until a classifier has filled it in: it
             depends on the whole bank, so an edit that changes the samples clears it.
+
+    Raises:
+        ValueError: parts that do not fit each other, or no sample that can be used.
     """
 
     images: Tensor
     labels: Tensor
     embeddings: Tensor
+    available: Tensor | None = None
     predicted: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -36,11 +44,16 @@ class MemoryBank:
                 "bank images: expected uint8 (memory, 3, height, width), "
                 f"received {self.images.dtype} {tuple(self.images.shape)}"
             )
-        if self.labels.shape != (size,) or self.embeddings.shape[:1] != (size,):
-            raise ValueError(
-                f"bank of {size} images: expected as many labels and embeddings, "
-                f"received {len(self.labels)} and {len(self.embeddings)}"
-            )
+        if self.available is None:
+            object.__setattr__(self, "available", torch.ones(size, dtype=torch.bool))
+        for name in ("labels", "embeddings", "available", "predicted"):
+            part = getattr(self, name)
+            if part is not None and len(part) != size:
+                raise ValueError(
+                    f"bank of {size} images: expected as many {name}, received {len(part)}"
+                )
+        if not self.available.any():
+            raise ValueError("at least one sample must stay in the memory bank")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -61,22 +74,15 @@ class MemoryBank:
             IndexError: an index is not in the bank.
             ValueError: no sample would be left.
         """
-        keep = torch.ones(len(self), dtype=torch.bool)
+        available = self.available.clone()
         for index in indices:
-            keep[self._check(index)] = False
-        if not keep.any():
-            raise ValueError("at least one sample must stay in the memory bank")
-        rows = keep.nonzero().squeeze(1)
-        return MemoryBank(
-            self.images[rows],
-            self.labels[rows.to(self.labels.device)],
-            self.embeddings[rows.to(self.embeddings.device)],
-        )
+            available[self._check(index)] = False
+        return replace(self, available=available, predicted=None)
 
     def relabelled(self, index: int, label: int) -> MemoryBank:
         """The bank with another label on one sample.
 
-        The prediction does not change: the model reads a sample's pixels, never its label.
+        No prediction changes: the model reads a sample's pixels, never its label.
         """
         labels = self.labels.clone()
         labels[self._check(index)] = label
@@ -88,6 +94,7 @@ class MemoryBank:
             torch.cat([self.images, images.to(self.images.device)]),
             torch.cat([self.labels, torch.as_tensor(labels).to(self.labels)]),
             torch.cat([self.embeddings, embeddings.to(self.embeddings)]),
+            torch.cat([self.available, torch.ones(len(images), dtype=torch.bool)]),
         )
 
     def to(self, device: torch.device | str) -> MemoryBank:

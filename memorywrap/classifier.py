@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,15 @@ class MemoryWrapClassifier(nn.Module):
         """The bank with each sample's predicted class: the model's, with that sample masked out."""
         if bank.predicted is not None:
             return bank
-        size = len(bank)
+        # (memory, memory): everyone may look at the samples left in the bank but not at themselves.
+        mask = bank.available.repeat(len(bank), 1)
+        mask.fill_diagonal_(False)
         # A lone sample cannot be masked out: it may look at itself.
-        mask = ~torch.eye(size, dtype=torch.bool, device=bank.embeddings.device)
-        weights = self.head.weights(bank.embeddings, bank.embeddings, mask if size > 1 else None)
+        alone = ~mask.any(dim=1)
+        mask[alone] = bank.available
+        weights = self.head.weights(bank.embeddings, bank.embeddings, mask.to(self.device))
         logits = self.head.read(bank.embeddings, bank.embeddings, weights)
-        predicted = logits.argmax(dim=1).cpu()
-        return MemoryBank(bank.images, bank.labels, bank.embeddings, predicted)
+        return replace(bank, predicted=logits.argmax(dim=1).cpu())
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
@@ -150,8 +153,14 @@ class MemoryWrapClassifier(nn.Module):
         return self.head(embeddings[: len(images)], embeddings[len(images) :])
 
     @torch.no_grad()
-    def classify(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Classify uint8 images (n, 3, height, width) with the bank.
+    def classify(
+        self, images: Tensor, bank: MemoryBank | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Classify uint8 images (n, 3, height, width).
+
+        Args:
+            images: what the model sees.
+            bank: another bank than the classifier's own.
 
         Returns:
             logits (n, classes), memory weights (n, memory) and similarities (n, memory); the last
@@ -161,10 +170,16 @@ class MemoryWrapClassifier(nn.Module):
         if not self.has_memory:
             none = queries.new_zeros(len(queries), 0)
             return self.head(queries), none, none
-        embeddings = self._required_bank().embeddings
-        weights = self.head.weights(queries, embeddings)
-        logits = self.head.read(queries, embeddings, weights)
-        return logits, weights, similarity(queries, embeddings, self.head.distance)
+        return self.read(queries, bank or self._required_bank())
+
+    @torch.no_grad()
+    def read(self, queries: Tensor, bank: MemoryBank) -> tuple[Tensor, Tensor, Tensor]:
+        """`classify` for queries (n, dim) that are encoded already: a small matrix product."""
+        mask = bank.available.to(self.device).expand(len(queries), -1)
+        weights = self.head.weights(queries, bank.embeddings, mask)
+        logits = self.head.read(queries, bank.embeddings, weights)
+        alike = similarity(queries, bank.embeddings, self.head.distance)
+        return logits, weights, alike.masked_fill(~mask, float("-inf"))
 
     def predict(
         self, images: ImageSource | Sequence[ImageSource], *, box: Box | None = None

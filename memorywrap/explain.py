@@ -27,7 +27,8 @@ class Prediction:
         classes: names of the classes.
         logits: (classes,).
         weights: memory weights (memory,), summing to one; empty for a plain network.
-        similarity: (memory,), how alike each memory sample is to the input.
+        similarity: (memory,), how alike each memory sample is to the input; -inf for samples
+            removed from the bank.
         bank: the memory bank; None for a plain network.
     """
 
@@ -71,7 +72,7 @@ class Prediction:
             return None
         others = self.similarity.masked_fill(torch.tensor(self._supports), float("-inf"))
         best = int(others.argmax())
-        return None if self._supports[best] else best
+        return best if others[best] > float("-inf") else None
 
     def role(self, index: int) -> str:
         """The side a memory sample is on: "example" (same predicted class) or "counterfactual"."""

@@ -22,7 +22,7 @@ def prediction(weights: list[float], predicted: list[int], similarity: list[floa
         torch.zeros(size, 3, 4, 4, dtype=torch.uint8),
         torch.zeros(size, dtype=torch.int64),
         torch.zeros(size, 2),
-        torch.tensor(predicted),
+        predicted=torch.tensor(predicted),
     )
     return Prediction(
         pixels=torch.zeros(3, 4, 4, dtype=torch.uint8),
