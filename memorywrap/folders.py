@@ -99,9 +99,9 @@ def _read(folder: Path, classes: tuple[str, ...], cached: Cache) -> tuple[Arrays
         if path.is_file() and path.name[0] != "."
     ]
     stamp = hashlib.sha256()
-    for path, _ in files:
+    for path, label in files:
         status = path.stat()
-        stamp.update(f"{path.absolute()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        stamp.update(f"{label}|{path.absolute()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     tensors = cached(f"decoded/{stamp.hexdigest()[:16]}", lambda: _decoded(files, folder.name))
     labels, unread = tensors["labels"], tensors["unread"].tolist()
     if unread:
