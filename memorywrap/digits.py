@@ -8,6 +8,7 @@ photographed (blur, few pixels, noise, JPEG) at 32 x 32. A part stays clean: scr
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 SIZE = 32  # side of a rendered image
@@ -306,9 +307,10 @@ def draw_strokes(strokes: Strokes, size: int, width: float, wobble: float = 0.0)
     pen = ImageDraw.Draw(image)
     for stroke in strokes:
         curve = _smooth(np.asarray(stroke, np.float32))
+        curve = curve[np.r_[True, (np.diff(curve, axis=0) != 0).any(1)]]  # repeats upset the joints
+        core = max(1, round(width * (1 - wobble)))
+        pen.line([tuple(point) for point in curve.tolist()], 255, core, "curve")
         if wobble == 0:
-            line = curve[np.r_[True, (np.diff(curve, axis=0) != 0).any(1)]]  # repeats upset joints
-            pen.line([tuple(point) for point in line.tolist()], 255, max(1, round(width)), "curve")
             curve = curve[[0, -1]]
         radii = width / 2 * (1 + wobble * np.sin(np.linspace(0, 6, len(curve)) + width))
         for (x, y), radius in zip(curve.tolist(), radii.tolist(), strict=True):
@@ -374,7 +376,7 @@ def _pad_drawing(rng: np.random.Generator, label: int) -> Image.Image:
     """A digit drawn on a plain canvas with mouse or finger, scaled down as the input is."""
     side = 128
     height = side * rng.uniform(0.3, 0.92)
-    width = min(side * rng.choice([rng.uniform(0.02, 0.06), rng.uniform(0.04, 0.14)]), height / 4)
+    width = min(side * rng.choice([rng.uniform(0.02, 0.06), rng.uniform(0.04, 0.14)]), height / 5)
     strokes, extent = _fit(_jittered_strokes(rng, label), height - width)
     room = np.maximum(side - extent - width, 0)
     at = width / 2 + room * np.clip(rng.normal(0.5, 0.17, 2), 0.02, 0.98)
@@ -391,11 +393,11 @@ def _row_mask(
 ) -> Image.Image:
     """The label among its neighbours, warped into coverage 0..255 (64, 64)."""
     glyph = glyph_of(label)
-    space = rng.uniform(-0.02, 0.2) * GLYPH * (not clean)
+    space = rng.uniform(-0.08, 0.2) * GLYPH * (not clean)
     side, pad = GLYPH * 5, GLYPH * 2
     sheet = Image.new("L", (side, side))
     left = (side - glyph.mask.width) // 2
-    lonely = rng.random() < (0.5 if clean else 0.12)
+    lonely = rng.random() < (0.5 if clean else 0.08)
     _paste(sheet, glyph, left, pad)
     if not lonely and rng.random() < 0.05:  # numbers that run from top to bottom
         gap = int(GLYPH * rng.uniform(1.05, 1.4))
@@ -404,12 +406,12 @@ def _row_mask(
             _paste(sheet, other, (side - other.mask.width) // 2, pad + step)
     elif not lonely:
         x, margin = left, glyph.advance - glyph.mask.width
-        for _ in range(rng.integers(0, 3)):
+        for _ in range(rng.choice(3, p=(0.25, 0.45, 0.3))):
             other = glyph_of(_neighbour(rng))
             x -= int(other.mask.width + max(margin, 1) + space)
             _paste(sheet, other, x, pad)
         x = left + int(max(glyph.advance, glyph.mask.width + 1) + space)
-        for _ in range(rng.integers(0, 3)):
+        for _ in range(rng.choice(3, p=(0.25, 0.45, 0.3))):
             other = glyph_of(_neighbour(rng))
             _paste(sheet, other, x, pad)
             x += int(max(other.advance, other.mask.width + 1) + space)
@@ -439,10 +441,11 @@ def _warp(
         shift = rng.normal(0, 0.08, 2)
     else:
         loose = rng.random() < 0.15
-        fill = rng.uniform(0.4, 0.7) if loose else np.clip(rng.normal(0.8, 0.1), 0.55, 1.1)
-        shift = rng.normal(0, 0.07 if loose else 0.03, 2)
-        turn, slant = rng.normal(0, 0.08), rng.normal(0, 0.1)
-        stretch, view = np.exp(rng.normal(-0.12, 0.16)), rng.normal(0, 0.0012, 2)
+        fill = rng.uniform(0.35, 0.65) if loose else np.clip(rng.normal(0.77, 0.12), 0.5, 1.1)
+        shift = rng.normal(0, 0.07 if loose else 0.035, 2)
+        turn = rng.normal(0, 0.25 if rng.random() < 0.15 else 0.06)
+        slant, stretch = rng.normal(0, 0.1), np.exp(rng.normal(-0.28, 0.22))
+        view = rng.normal(0, 0.0012, 2)
     # Crops are square and hold the whole digit, so a wide digit is seen from further away.
     scale = max(extent[1], extent[0] * 0.95 * stretch, GLYPH * 0.5) / (fill * CANVAS)
     cos, sin = np.cos(turn), np.sin(turn)
@@ -485,16 +488,19 @@ _PALETTE = (
     (1, (0.68, 0.12, 0.16)),  # red
     (1, (0.90, 0.80, 0.25)),  # yellow
 )
-_CHANCES = np.array([chance for chance, _ in _PALETTE]) / sum(chance for chance, _ in _PALETTE)
+_CHANCES = np.cumsum([chance for chance, _ in _PALETTE]) / sum(chance for chance, _ in _PALETTE)
 _COLOURS = np.array([colour for _, colour in _PALETTE], np.float32)
+_LEVELS = np.arange(256)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_CAST = np.float32([-0.02, 0, 0.02])  # street view is bluish
 _Y, _X = np.mgrid[-1 : 1 : CANVAS * 1j, -1 : 1 : CANVAS * 1j].astype(np.float32)[..., None]
 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
     """A colour (3,), 0..1."""
-    colour = _COLOURS[rng.choice(len(_COLOURS), p=_CHANCES)]
-    return np.clip(colour + rng.normal(0, 0.07) + rng.normal(0, 0.03, 3), 0, 1).astype(np.float32)
+    colour = _COLOURS[np.searchsorted(_CHANCES, rng.random())]
+    noise = rng.normal(0, 0.07) + 0.03 * rng.standard_normal(3, np.float32)
+    return np.clip(colour + noise, 0, 1)
 
 
 def _two_colours(rng: np.random.Generator, least: float) -> tuple[np.ndarray, np.ndarray]:
@@ -516,8 +522,9 @@ def _cloud(rng: np.random.Generator, cells: tuple[int, int]) -> np.ndarray:
 
 def _ramp(rng: np.random.Generator, sharpness: float) -> np.ndarray:
     """A straight edge (64, 64, 1) from -1 to 1 somewhere in the picture; low sharpness: a gradient."""
-    angle = rng.uniform(0, 2 * np.pi)
-    return np.tanh(sharpness * (np.cos(angle) * _X + np.sin(angle) * _Y - rng.uniform(-1, 1)))
+    angle = rng.uniform(0, 2 * math.pi)
+    across = sharpness * math.cos(angle) * _X[:1] + sharpness * math.sin(angle) * _Y[:, :1]
+    return np.tanh(across - sharpness * rng.uniform(-1, 1))
 
 
 def _coverage(mask: Image.Image) -> np.ndarray:
@@ -527,23 +534,21 @@ def _coverage(mask: Image.Image) -> np.ndarray:
 
 def _reweight(mask: Image.Image, blur: float, threshold: float) -> Image.Image:
     """Bolder (threshold below a half) or thinner strokes with rounder corners."""
-    table = [min(255, max(0, int((i / 255 - threshold) * 4 * 255 + 128))) for i in range(256)]
-    return mask.filter(ImageFilter.GaussianBlur(blur)).point(table)
+    table = np.clip((_LEVELS - threshold * 255) * 4 + 128, 0, 255).astype(np.uint8)
+    return Image.fromarray(table[np.asarray(mask.filter(ImageFilter.GaussianBlur(blur)))])
 
 
 def _surface(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
     """What the digits stand on (64, 64, 3): texture, plate edges, boards, brick courses."""
-    scene = colour + np.zeros((CANVAS, CANVAS, 1), np.float32)
-    scene = scene * (1 + rng.uniform(0, 0.25) * _cloud(rng, (4, 4)))
+    scene = colour * (1 + rng.uniform(0, 0.25) * _cloud(rng, (4, 4)))
     if rng.random() < 0.5:
         fine = int(rng.integers(8, 40))
         stretched = (fine, 4) if rng.random() < 0.3 else (fine, fine)
         scene = scene * (1 + rng.uniform(0.02, 0.25) * _cloud(rng, stretched))
     for _ in range(rng.integers(0, 3)):  # whatever is beside the plate
-        edge = 0.5 + 0.5 * _ramp(rng, rng.uniform(8, 60)) * np.float32(1)
-        angle_free = rng.random() < 0.5
-        if angle_free:
-            scene = scene + rng.uniform(0.2, 1) * (_colour(rng) - scene) * edge * (edge > 0)
+        if rng.random() < 0.5:
+            edge = rng.uniform(0.1, 0.5) * (1 + _ramp(rng, rng.uniform(8, 60)))
+            scene = scene + (_colour(rng) - scene) * edge
         else:  # a bar or a frame parallel to the border
             axis = _X if rng.random() < 0.5 else _Y
             middle = rng.choice([-1, 1]) * rng.uniform(0.75, 1.05)
@@ -559,15 +564,15 @@ def _surface(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
 def _paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
     """The scene before the camera: linear-ish colours (64, 64, 3), about 0..1."""
     if rng.random() < 0.5:
-        mask = _reweight(mask, rng.uniform(0.5, 2.2), rng.uniform(0.25, 0.6))
-    paper, ink = _two_colours(rng, 0.15)
+        mask = _reweight(mask, rng.uniform(0.5, 2.2), rng.uniform(0.2, 0.55))
+    paper, ink = _two_colours(rng, 0.25)
     scene = _surface(rng, paper)
     digit = _coverage(mask)
     style = rng.random()
-    offset = rng.uniform(-4, 4, 2)
+    right, down = rng.uniform(-4, 4, 2).tolist()
     if style < 0.3:  # a shadow beside or below raised digits
         shadow = mask.transform(
-            mask.size, Image.Transform.AFFINE, (1, 0, offset[0], 0, 1, offset[1])
+            mask.size, Image.Transform.AFFINE, (1, 0, right, 0, 1, down)
         ).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.5)))
         scene = scene * (1 - rng.uniform(0.2, 0.8) * _coverage(shadow))
     elif style < 0.42:  # an outline in a third colour
@@ -579,8 +584,8 @@ def _paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
         digit = np.clip(digit - inner, 0, 1)
     elif style > 0.85:  # embossed or cut in: one flank lit, the other dark
         soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.2)), np.float32) / 255
-        across, down = np.gradient(soft)[::-1]
-        relief = (across * offset[0] + down * offset[1])[..., None]
+        slope_down, slope_right = np.gradient(soft)
+        relief = (slope_right * right + slope_down * down)[..., None]
         ink_scene = ink_scene + rng.uniform(0.2, 0.8) * relief
         digit = digit * rng.uniform(0.3, 1)
     if rng.random() < 0.15:  # worn paint, dirt, glare
@@ -593,15 +598,20 @@ def _paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
 
 def _light(rng: np.random.Generator, scene: np.ndarray) -> np.ndarray:
     """Uneven light, a colour cast, and the brightness and contrast that photographs have."""
-    scene = scene * (1 + rng.uniform(0, 0.5) * _ramp(rng, rng.uniform(0.3, 1)))
-    if rng.random() < 0.15:  # the edge of a shadow
-        scene = scene * (1 - rng.uniform(0.1, 0.5) * (0.5 + 0.5 * _ramp(rng, rng.uniform(3, 30))))
-    # Brightness and spread as measured on street view photographs, rather than left to chance.
-    luma = scene @ _LUMA
-    spread = np.clip(0.135 * np.exp(rng.normal(0, 0.42)), 0.045, 0.35)
-    level = np.clip(rng.normal(0.45, 0.16), 0.12, 0.85)
-    scene = (scene - luma.mean()) * (spread / (luma.std() + 0.02)) + level
-    return scene + rng.normal(0, 0.025, 3).astype(np.float32) + np.float32([-0.02, 0, 0.02])
+    scene = scene * (1 + rng.uniform(0, 0.4) * _ramp(rng, rng.uniform(0.3, 1)))
+    if rng.random() < 0.12:  # the edge of a shadow
+        scene = scene * (1 - rng.uniform(0.1, 0.4) * (0.5 + 0.5 * _ramp(rng, rng.uniform(3, 30))))
+    # Brightness, spread and colour as street view photographs have them, not left to chance.
+    grey = scene @ _LUMA
+    spread = min(max(0.145 * math.exp(rng.normal(0, 0.37)), 0.06), 0.32)
+    gain = spread / (float(grey.std()) + 0.02)
+    level = min(max(rng.normal(0.45, 0.16), 0.12), 0.85)
+    chroma = scene - grey[..., None]
+    strength = float(np.abs(chroma).mean()) * gain
+    chroma *= gain * rng.uniform(0.2, 1) * min(1, rng.uniform(0.02, 0.09) / (strength + 1e-3))
+    tint = 0.02 * rng.standard_normal(3, np.float32) + _CAST
+    patches = 0.02 * _cloud(rng, (5, 5)) * rng.standard_normal(3, np.float32)
+    return chroma + ((grey - grey.mean()) * gain + level)[..., None] + (tint + patches)
 
 
 def _photograph(rng: np.random.Generator, scene: np.ndarray) -> Image.Image:
@@ -614,13 +624,19 @@ def _photograph(rng: np.random.Generator, scene: np.ndarray) -> Image.Image:
             image.size, Image.Transform.AFFINE, shift, Image.Resampling.BILINEAR
         )
         image = Image.blend(image, moved, 0.5)
-    image = image.filter(ImageFilter.GaussianBlur(abs(rng.normal(0, 1.5))))
+    image = image.filter(ImageFilter.GaussianBlur(abs(rng.normal(0, 1.3))))
+    if rng.random() < 0.7:  # lenses bend red and blue apart
+        red, green, blue = image.split()
+        right, down = rng.normal(0, 0.8, 2)
+        red = ImageChops.offset(red, round(right), round(down))
+        blue = ImageChops.offset(blue, -round(right), -round(down))
+        image = Image.merge("RGB", (red, green, blue))
     # House numbers are often a dozen pixels high before they are enlarged to the input's size.
-    side = int(np.clip(np.exp(rng.normal(np.log(24), 0.45)), 9, CANVAS))
+    side = int(np.clip(np.exp(rng.normal(np.log(21), 0.33)), 10, 48))
     image = image.resize((side, side), Image.Resampling.BOX)
     if rng.random() < 0.5:
         pixels = np.asarray(image, np.float32)
-        noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, 8)
+        noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, 5)
         image = Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
     if rng.random() < 0.3:  # cameras sharpen, which leaves bright seams along edges
         image = image.filter(

@@ -114,7 +114,7 @@ def test_fonts_are_found_checked_and_not_repeated(tmp_path, monkeypatch):
     (tmp_path / "sub" / "copy.otf").write_bytes(outlines)
     (tmp_path / "first.ttf").write_bytes(outlines)
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    (tmp_path / "notes.txt").write_bytes(outlines)
+    (tmp_path / "a-note.txt").write_bytes(outlines)
     monkeypatch.setattr(digits, "FONT_FOLDERS", (str(tmp_path), str(tmp_path / "missing")))
     find_fonts.cache_clear()
     try:
