@@ -110,6 +110,102 @@ def _mobilenet_v2() -> nn.Module:
     network = torchvision.models.mobilenet_v2(weights=None)
     network.features[0][0].stride = (1, 1)
     network.features[2].conv[1][0].stride = (1, 1)
-    network.embedding_dim = network.last_channel
-    network.classifier = nn.Identity()
+    return _headless(network, "classifier")
+
+
+@_register("resnet18")
+def _resnet18() -> nn.Module:
+    network = torchvision.models.resnet18(weights=None)
+    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    network.maxpool = nn.Identity()  # 32 x 32 leaves room for three of the five halvings
+    return _headless(network, "fc")
+
+
+@_register("efficientnet_b0")
+def _efficientnet_b0() -> nn.Module:
+    network = torchvision.models.efficientnet_b0(weights=None)
+    network.features[0][0].stride = (1, 1)
+    network.features[2][0].block[1][0].stride = (1, 1)
+    return _headless(network, "classifier")
+
+
+@_register("shufflenet_v2")
+def _shufflenet_v2() -> nn.Module:
+    network = torchvision.models.shufflenet_v2_x1_0(weights=None)
+    network.conv1[0].stride = (1, 1)
+    network.maxpool = nn.Identity()
+    return _headless(network, "fc")
+
+
+@_register("densenet121")
+def _densenet121() -> nn.Module:
+    network = torchvision.models.densenet121(weights=None)
+    network.features.conv0 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    network.features.pool0 = nn.Identity()
+    return _headless(network, "classifier")
+
+
+@_register("googlenet")
+def _googlenet() -> nn.Module:
+    # No dropout: it would strike the embedding itself, the query's and the memory's differently.
+    network = torchvision.models.googlenet(
+        weights=None, aux_logits=False, init_weights=False, dropout=0.0
+    )
+    network.conv1.conv = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    network.maxpool1 = network.maxpool2 = nn.Identity()
+    return _headless(network, "fc")
+
+
+@_register("vit")
+def _vit() -> nn.Module:
+    """torchvision's vision transformer, small, with patches of 4 x 4 pixels."""
+    network = torchvision.models.VisionTransformer(
+        image_size=32, patch_size=4, num_layers=6, num_heads=4, hidden_dim=256, mlp_dim=512
+    )
+    return _headless(network, "heads")
+
+
+@_register("wide_resnet28_10")
+def _wide_resnet28_10() -> nn.Module:
+    """Zagoruyko & Komodakis, arXiv 1605.07146: 28 layers, ten times as wide as ResNet."""
+    channels = 16
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False)]
+    for width, stride in ((160, 1), (320, 2), (640, 2)):
+        for block in range(4):
+            layers.append(_PreActivation(channels, width, stride if block == 0 else 1))
+            channels = width
+    layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    network = nn.Sequential(*layers)
+    network.embedding_dim = channels
+    return network
+
+
+class _PreActivation(nn.Module):
+    """A residual block that normalises before it convolves."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.before = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        activated = self.before(inputs)
+        kept = inputs if self.shortcut is None else self.shortcut(activated)
+        return kept + self.layers(activated)
+
+
+def _headless(network: nn.Module, head: str) -> nn.Module:
+    """The network without its classifier, which leaves the embedding as its output."""
+    linear = [
+        module for module in getattr(network, head).modules() if isinstance(module, nn.Linear)
+    ]
+    network.embedding_dim = linear[0].in_features
+    setattr(network, head, nn.Identity())
     return network

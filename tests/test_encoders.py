@@ -1,0 +1,69 @@
+"""Every encoder of the registry keeps the registry's promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memorywrap.encoders import ENCODERS, create_encoder, folded
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+# Parameters in millions without the classifier, as published for 32 x 32 (WideResNet: the paper's
+# 36.5) or counted from torchvision's documentation less the last layer.
+MILLIONS = {
+    "compact": 1.6,
+    "mobilenet_v2": 2.2,
+    "resnet18": 11.2,
+    "efficientnet_b0": 4.0,
+    "shufflenet_v2": 1.3,
+    "densenet121": 6.9,
+    "googlenet": 5.6,
+    "vit": 3.2,
+    "wide_resnet28_10": 36.5,
+}
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown encoder 'resnet': expected one of compact, mob"):
+        create_encoder("resnet")
+
+
+def test_every_encoder_of_the_issue_is_there():
+    assert set(ENCODERS) == set(MILLIONS)
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_an_encoder_gives_the_embedding_it_announces(name):
+    torch.manual_seed(0)
+    encoder = create_encoder(name)
+    millions = sum(value.numel() for value in encoder.parameters()) / 1e6
+    assert millions == pytest.approx(MILLIONS[name], abs=0.06)
+    # Statistics that differ from the initial ones, so that folding has something to fold.
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    encoder.eval()
+    with torch.no_grad():
+        embeddings = encoder(IMAGES)
+        assert embeddings.shape == (2, encoder.embedding_dim)
+        assert torch.isfinite(embeddings).all()
+        assert not torch.equal(embeddings[0], embeddings[1])
+        torch.testing.assert_close(folded(encoder)(IMAGES), embeddings, rtol=1e-3, atol=1e-4)
+        # Alone or in a batch: an image's embedding is its own.
+        torch.testing.assert_close(encoder(IMAGES[:1]), embeddings[:1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in MILLIONS if name != "vit"])
+def test_a_last_feature_map_has_room_for_places(name):
+    """Adapted to 32 x 32: at least 4 x 4 places are left before the average, not one."""
+    encoder = create_encoder(name).eval()
+    shapes = []
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda _, __, output: shapes.append(output.shape[-1]))
+    with torch.no_grad():
+        encoder(IMAGES[:1])
+    squeezed = [size for size in shapes if size > 1]  # squeeze-and-excitation works on 1 x 1
+    assert shapes[0] == 32 and squeezed[-1] >= 4
