@@ -1,0 +1,250 @@
+"""How good are the explanations? Each function measures one thing and is tested on known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import captum.metrics
+import torch
+from torch import Tensor
+
+from memorywrap.attribution import BASELINES
+from memorywrap.bank import MemoryBank
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.explain import Explanation, Prediction
+
+# Pictures (batch, 3, height, width) in [0, 1] -> a score (batch,), such as a probability.
+Score = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The paper's measures of how far the heaviest memory sample explains the prediction.
+
+    Attributes:
+        explanation_accuracy: share of inputs whose top-weighted sample is predicted in the input's
+            predicted class.
+        accuracy_with_example: accuracy of the predictions where that is so.
+        accuracy_with_counterfactual: accuracy where the top sample is predicted in another class.
+        Shares are None where there is nothing to count.
+    """
+
+    explanation_accuracy: float | None
+    accuracy_with_example: float | None
+    accuracy_with_counterfactual: float | None
+
+
+def agreement(predicted: Tensor, top_predicted: Tensor, labels: Tensor) -> Agreement:
+    """Compare predictions (n,) with those of their top-weighted samples (n,), given labels (n,)."""
+    agrees, right = predicted == top_predicted, predicted == labels
+    return Agreement(_share(agrees), _share(right[agrees]), _share(right[~agrees]))
+
+
+@torch.no_grad()
+def bank_predictions(
+    classifier: MemoryWrapClassifier, auxiliary: MemoryBank | None = None
+) -> Tensor:
+    """Predicted class (memory,) of each sample of the classifier's bank.
+
+    Args:
+        classifier: a model with a bank.
+        auxiliary: a second, randomly drawn memory to predict them with, as in the paper; leave one
+            out when not given.
+    """
+    bank = classifier.bank
+    assert bank is not None
+    if auxiliary is None:
+        assert bank.predicted is not None
+        return bank.predicted
+    return classifier.read(bank.embeddings, auxiliary)[0].argmax(dim=1).cpu()
+
+
+def auroc(scores: Tensor, positive: Tensor) -> float:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+
+    Args:
+        scores: (n,).
+        positive: bool (n,), with both values present.
+    """
+    above = scores[positive][:, None] - scores[~positive][None, :]
+    return float(((above > 0).double() + 0.5 * (above == 0).double()).mean())
+
+
+@torch.no_grad()
+def pixel_curve(
+    score: Score,
+    picture: Tensor,
+    order: Tensor,
+    baseline: Tensor,
+    *,
+    insert: bool = False,
+    points: int = 17,
+) -> Tensor:
+    """The score while pixels are deleted, or inserted, in an order (Petsiuk et al., 1806.07421).
+
+    Args:
+        score: what is watched.
+        picture: (3, height, width).
+        order: (height * width,), flat pixel positions, the most important first.
+        baseline: (3, height, width), what stands in for missing pixels.
+        insert: start from the baseline and add pixels, instead of taking them away.
+        points: points on the curve, from no pixel to all.
+
+    Returns:
+        (points,); its mean is the area under the curve.
+    """
+    start, end = (baseline, picture) if insert else (picture, baseline)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    counts = torch.linspace(0, len(order), points, device=order.device).round()
+    changed = (rank[None] < counts[:, None]).view(points, 1, *picture.shape[1:])
+    return score(torch.where(changed, end, start)).cpu()
+
+
+def pixel_order(attribution: Tensor) -> Tensor:
+    """Flat pixel positions by falling attribution, from a map (3, height, width)."""
+    return attribution.sum(dim=0).flatten().argsort(descending=True)
+
+
+@torch.no_grad()
+def memory_deletion(
+    classifier: MemoryWrapClassifier, prediction: Prediction, order: Sequence[int]
+) -> Tensor:
+    """Probability of the predicted class after removing memory samples one after the other.
+
+    Returns:
+        (len(order) + 1,), beginning with nothing removed; ends early when the bank is empty.
+    """
+    bank = prediction.bank
+    assert bank is not None
+    order = list(order)[: int(bank.available.sum()) - 1]
+    mask = bank.available.repeat(len(order) + 1, 1)
+    for row, index in enumerate(order):
+        mask[row + 1 :, index] = False
+    queries = classifier.encode(prediction.pixels[None]).expand(len(mask), -1)
+    weights = classifier.head.weights(queries, bank.embeddings, mask.to(queries.device))
+    logits = classifier.head.read(queries, bank.embeddings, weights)
+    return logits.softmax(dim=1)[:, prediction.predicted].cpu()
+
+
+def infidelity_and_sensitivity(
+    score: Score, picture: Tensor, attribute: Callable[[Tensor], Tensor], *, seed: int = 0
+) -> tuple[float, float]:
+    """captum.metrics' infidelity (small noise) and maximal sensitivity of an attribution.
+
+    Args:
+        score: the attributed logit.
+        picture: (3, height, width).
+        attribute: pictures (batch, 3, height, width) -> maps of the same shape.
+        seed: of the random perturbations.
+    """
+
+    def perturb(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        noise = 0.1 * torch.randn_like(pictures)
+        return noise, pictures - noise
+
+    def attribute_first(pictures: Tensor | tuple[Tensor, ...]) -> Tensor:
+        # Captum passes a tuple of inputs even where it was given a tensor.
+        return attribute(pictures[0] if isinstance(pictures, tuple) else pictures)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        batch = picture[None]
+        unfaithful = captum.metrics.infidelity(
+            score, perturb, batch, attribute(batch), n_perturb_samples=20, normalize=True
+        )
+        sensitive = captum.metrics.sensitivity_max(
+            attribute_first, batch, perturb_radius=0.02, n_perturb_samples=4
+        )
+    return float(unfaithful), float(sensitive)
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's correlation of two maps of the same shape."""
+    ranks = torch.stack([_ranks(first.flatten()), _ranks(second.flatten())])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+def randomisation_check(
+    classifier: MemoryWrapClassifier,
+    explain: Callable[[MemoryWrapClassifier], Tensor],
+    *,
+    seed: int = 0,
+) -> list[tuple[str, float]]:
+    """Do maps change when the network does? (Adebayo et al., arXiv 1810.03292.)
+
+    Weights are replaced from the top down, layer after layer, each by a random order of its own
+    values, so that scale and spread stay.
+
+    Args:
+        classifier: the trained model; a copy is randomised.
+        explain: gives the map (3, height, width) of one and the same input for a model.
+        seed: of the random orders.
+
+    Returns:
+        (name of the layer randomised last, rank correlation of |map| with the trained model's).
+        A faithful method comes close to 0.
+    """
+    original = explain(classifier).abs()
+    copied = MemoryWrapClassifier(classifier.config).to(classifier.device)
+    copied.load_state_dict(classifier.state_dict())
+    copied.eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        (name, module)
+        for name, module in copied.named_modules()
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d))
+    ]
+    bank = classifier.bank
+    assert bank is not None
+    found = []
+    # Registration order is bottom up, with the head last.
+    for name, module in reversed(layers):
+        weight = module.weight
+        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+        weight.copy_(weight.flatten()[order].view_as(weight))
+        copied.set_bank(copied.make_bank(bank.images, bank.labels))
+        found.append((name, rank_correlation(explain(copied).abs(), original)))
+    return found
+
+
+def culprit_scores(explanations: Sequence[Explanation], labels: Tensor) -> Tensor:
+    """How much each memory sample speaks for classes other than its label.
+
+    A sample that carries the wrong label, or a patch of another class, supports predictions of a
+    class that is not its own.
+
+    Args:
+        explanations: of many inputs, with contributions.
+        labels: (memory,), the labels the bank claims.
+
+    Returns:
+        (memory,), the sum over inputs of contributions to a predicted class that is not the label.
+    """
+    scores = torch.zeros(len(labels), dtype=torch.float64)
+    for explanation in explanations:
+        for index, value in explanation.memory_contributions.items():
+            if int(labels[index]) != explanation.prediction.predicted:
+                scores[index] += value
+    return scores
+
+
+def random_order(count: int, seed: int) -> Tensor:
+    """A seeded random order of `count` things, to compare a ranking with."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def baseline_picture(name: str, picture: Tensor) -> Tensor:
+    """The named baseline of one picture (3, height, width)."""
+    return BASELINES[name](picture[None])[0]
+
+
+def _share(flags: Tensor) -> float | None:
+    return float(flags.double().mean()) if len(flags) else None
+
+
+def _ranks(values: Tensor) -> Tensor:
+    ranks = torch.empty(len(values), dtype=torch.float64)
+    ranks[values.argsort().cpu()] = torch.arange(len(values), dtype=torch.float64)
+    return ranks

@@ -1,0 +1,151 @@
+"""Measures of explanations on cases with known answers: the truth scores best, chance scores chance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoint import Config
+from memorywrap.metrics import (
+    agreement,
+    auroc,
+    bank_predictions,
+    infidelity_and_sensitivity,
+    memory_deletion,
+    pixel_curve,
+    pixel_order,
+    random_order,
+    randomisation_check,
+    rank_correlation,
+)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> MemoryWrapClassifier:
+    torch.manual_seed(5)
+    config = Config(title="t", encoder="compact", classes=("a", "b", "c"))
+    model = MemoryWrapClassifier(config).eval().requires_grad_(False)
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    model.set_bank(model.make_bank(images, torch.arange(6) % 3))
+    return model
+
+
+def test_agreement_by_hand() -> None:
+    # Top samples agree on inputs 0, 1 and 2; of those 0 and 1 are right; of 3 and 4, only 4 is.
+    found = agreement(
+        torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 1, 2, 1, 2]), torch.tensor([0, 1, 0, 2, 1])
+    )
+    assert found.explanation_accuracy == pytest.approx(3 / 5)
+    assert found.accuracy_with_example == pytest.approx(2 / 3)
+    assert found.accuracy_with_counterfactual == pytest.approx(1 / 2)
+
+
+def test_agreement_without_counterfactuals_has_nothing_to_count() -> None:
+    same = torch.tensor([0, 1])
+    assert agreement(same, same, same).accuracy_with_counterfactual is None
+
+
+def test_auroc_is_one_for_the_truth_half_for_ties_and_nought_for_the_reverse() -> None:
+    positive = torch.tensor([False, True, False, True])
+    truth = positive.double()
+    assert auroc(truth, positive) == 1.0
+    assert auroc(torch.zeros(4), positive) == 0.5
+    assert auroc(-truth, positive) == 0.0
+
+
+def weighted(weights: Tensor):
+    return lambda pictures: (pictures * weights).sum(dim=(1, 2, 3))
+
+
+def test_deleting_by_the_true_weights_falls_fastest_and_inserting_rises_fastest() -> None:
+    torch.manual_seed(0)
+    weights, picture, nothing = torch.rand(3, 8, 8), torch.ones(3, 8, 8), torch.zeros(3, 8, 8)
+    truth = pixel_order(weights)
+    areas = {
+        (name, insert): float(
+            pixel_curve(weighted(weights), picture, order, nothing, insert=insert).mean()
+        )
+        for name, order in (
+            ("truth", truth),
+            ("chance", random_order(64, 1)),
+            ("reverse", truth.flip(0)),
+        )
+        for insert in (False, True)
+    }
+    assert areas["truth", False] < areas["chance", False] < areas["reverse", False]
+    assert areas["truth", True] > areas["chance", True] > areas["reverse", True]
+
+
+def test_pixel_curves_begin_and_end_with_all_and_nothing() -> None:
+    picture, nothing = torch.ones(3, 4, 4), torch.zeros(3, 4, 4)
+    deleted = pixel_curve(weighted(picture), picture, random_order(16, 0), nothing, points=5)
+    torch.testing.assert_close(deleted, torch.tensor([48.0, 36.0, 24.0, 12.0, 0.0]))
+    inserted = pixel_curve(
+        weighted(picture), picture, random_order(16, 0), nothing, insert=True, points=5
+    )
+    torch.testing.assert_close(inserted, deleted.flip(0))
+
+
+def test_memory_deletion_equals_removing_samples_from_the_bank(classifier) -> None:
+    seen = classifier.predict_inputs([classifier.bank.images[0]])[0]
+    curve = memory_deletion(classifier, seen, [0, 4, 2])
+    assert float(curve[0]) == pytest.approx(seen.probabilities[seen.predicted], abs=1e-6)
+    query = classifier.encode(seen.pixels[None])
+    for count, removed in ((1, [0]), (2, [0, 4]), (3, [0, 4, 2])):
+        logits = classifier.read(query, classifier.bank.without(removed))[0]
+        expected = logits.softmax(dim=1)[0, seen.predicted]
+        assert float(curve[count]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_the_last_sample_is_never_removed(classifier) -> None:
+    seen = classifier.predict_inputs([classifier.bank.images[0]])[0]
+    assert len(memory_deletion(classifier, seen, range(6))) == 6
+
+
+def test_the_gradient_of_a_linear_score_is_faithful_and_noise_is_not() -> None:
+    torch.manual_seed(0)
+    weights, picture = torch.randn(3, 6, 6), torch.rand(3, 6, 6)
+    truth = infidelity_and_sensitivity(
+        weighted(weights), picture, lambda pictures: weights.expand_as(pictures)
+    )
+    noise = infidelity_and_sensitivity(weighted(weights), picture, torch.randn_like)
+    assert truth == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert noise[0] > 0.1
+    assert noise[1] > 0.1
+
+
+def test_rank_correlation_by_hand() -> None:
+    rising = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert rank_correlation(rising, rising.exp()) == pytest.approx(1.0)
+    assert rank_correlation(rising, -rising) == pytest.approx(-1.0)
+    # Ranks 0 1 2 3 against 1 0 3 2: 1 - 6 * 4 / (4 * 15) = 0.6.
+    assert rank_correlation(rising, torch.tensor([[2.0, 1.0], [4.0, 3.0]])) == pytest.approx(0.6)
+
+
+def test_randomising_weights_moves_a_faithful_map_and_not_an_edge_detector(classifier) -> None:
+    pixels = classifier.bank.images[1]
+
+    def faithful(model: MemoryWrapClassifier) -> Tensor:
+        return model.explain(model.predict_inputs([pixels])[0], method="saliency").input_map
+
+    def blind(model: MemoryWrapClassifier) -> Tensor:
+        return pixels.float().diff(dim=2, append=pixels[:, :, :1].float())
+
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    found, constant = (randomisation_check(classifier, method) for method in (faithful, blind))
+    assert found[-1][1] < 0.5
+    assert all(correlation == pytest.approx(1.0) for _, correlation in constant)
+    assert [name for name, _ in found][:2] == ["head.classifier.fc2", "head.classifier.fc1"]
+    for name, value in classifier.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_bank_predictions_with_an_auxiliary_memory_are_those_of_reading_it(classifier) -> None:
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    auxiliary = classifier.make_bank(images, torch.zeros(5, dtype=torch.int64))
+    found = bank_predictions(classifier, auxiliary)
+    expected = classifier.classify(classifier.bank.images, auxiliary)[0].argmax(dim=1)
+    assert found.tolist() == expected.tolist()
+    assert bank_predictions(classifier).tolist() == classifier.bank.predicted.tolist()
