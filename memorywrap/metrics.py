@@ -144,9 +144,9 @@ def infidelity_and_sensitivity(
         noise = 0.1 * torch.randn_like(pictures)
         return noise, pictures - noise
 
-    def attribute_first(pictures: Tensor | tuple[Tensor, ...]) -> Tensor:
-        # Captum passes a tuple of inputs even where it was given a tensor.
-        return attribute(pictures[0] if isinstance(pictures, tuple) else pictures)
+    def as_tuple(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # sensitivity_max passes and expects a tuple of inputs, even where it was given a tensor.
+        return (attribute(pictures[0]),)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -155,7 +155,7 @@ def infidelity_and_sensitivity(
             score, perturb, batch, attribute(batch), n_perturb_samples=20, normalize=True
         )
         sensitive = captum.metrics.sensitivity_max(
-            attribute_first, batch, perturb_radius=0.02, n_perturb_samples=4
+            as_tuple, batch, perturb_radius=0.02, n_perturb_samples=4
         )
     return float(unfaithful), float(sensitive)
 
