@@ -14,12 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memorywrap.bank import MemoryBank
+from memorywrap.encoders import ENCODERS
 from memorywrap.figures import bank_picture
+from memorywrap.layer import DISTANCES
 
 CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
     "config.json",
@@ -69,12 +72,30 @@ class Config:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(
-                f"unknown variant {self.variant!r}: expected one of {', '.join(VARIANTS)}"
-            )
-        if len(self.classes) < 2:
-            raise ValueError(f"classes: expected at least two, received {list(self.classes)}")
+        def require(name: str, right: bool, expected: str) -> None:
+            if not right:
+                raise ValueError(f"{name}: expected {expected}, received {getattr(self, name)!r}")
+
+        known = (("encoder", ENCODERS), ("variant", VARIANTS), ("distance", DISTANCES))
+        for name, names in known:
+            if getattr(self, name) not in names:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(names)}"
+                )
+        require("title", isinstance(self.title, str), "text")
+        texts = _all_are(str, self.classes)
+        distinct = texts and len(set(self.classes)) == len(self.classes) >= 2
+        require("classes", distinct, "at least two different names")
+        for name in ("image_size", "seed"):
+            require(name, type(getattr(self, name)) is int, "a whole number")
+        require("image_size", self.image_size > 0, "a whole number above 0")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            require(name, _all_are((int, float), values) and len(values) == 3, "three numbers")
+        require("std", min(self.std) > 0, "three numbers above 0")
+        for name in ("bank", "recipe", "data", "measured", "versions"):
+            absent = name == "bank" and self.bank is None
+            require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
 
 
 @dataclass(frozen=True)
@@ -92,16 +113,19 @@ def write(
     """Write a checkpoint folder; weights in half precision, which halves what a clone downloads."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-        for name, value in weights.items()
-    }
+    tensors = {name: _compact(value).cpu().contiguous() for name, value in weights.items()}
     save_file(tensors, folder / WEIGHTS)
     if bank is not None:
-        save_file({"images": bank.images.contiguous(), "labels": bank.labels}, folder / BANK)
+        left = bank.available  # a removed sample must not come back with the next loading
+        save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
         bank_picture(bank).save(folder / BANK_PICTURE)
     text = json.dumps(dataclasses.asdict(replace(config, versions=library_versions())), indent=2)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def _compact(value: Tensor) -> Tensor:
+    half = value.half() if value.is_floating_point() else value
+    return half if torch.equal(half.isfinite(), value.isfinite()) else value
 
 
 def read(folder: Path) -> Saved:
@@ -147,12 +171,12 @@ def find(folder: str | Path) -> Path:
         and path.parts[0] not in (".", "..", "checkpoints")
     ):
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
         try:
             wanted = [CONFIG, WEIGHTS, BANK]
             return Path(snapshot_download(str(folder), allow_patterns=wanted))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise CheckpointError(
                 f"{folder}: neither a folder nor a model that the Hugging Face Hub can give now"
             ) from error
@@ -192,6 +216,11 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _all_are(kind: type | tuple[type, ...], values: Any) -> bool:
+    """Whether it is a list (or tuple) of such things."""
+    return isinstance(values, (list, tuple)) and all(isinstance(value, kind) for value in values)
 
 
 def _is_required(setting: dataclasses.Field) -> bool:

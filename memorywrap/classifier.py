@@ -71,11 +71,11 @@ class MemoryWrapClassifier(nn.Module):
         classifier = cls(saved.config)
         try:
             checkpoint.load_strictly(classifier, saved.weights)
+            classifier.eval().requires_grad_(False).to(choose_device(device))
+            if classifier.has_memory and saved.bank is not None:
+                classifier.set_bank(classifier.make_bank(*saved.bank))
         except ValueError as error:
             raise CheckpointError(f"{folder.name}: {error}") from error
-        classifier.eval().requires_grad_(False).to(choose_device(device))
-        if classifier.has_memory and saved.bank is not None:
-            classifier.set_bank(classifier.make_bank(*saved.bank))
         return classifier
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -103,7 +103,22 @@ class MemoryWrapClassifier(nn.Module):
 
     @torch.no_grad()
     def make_bank(self, images: Tensor, labels: Tensor) -> MemoryBank:
-        """A bank of uint8 images (memory, 3, height, width) and int64 labels (memory,)."""
+        """A bank of uint8 images (memory, 3, size, size) and int64 labels (memory,).
+
+        Raises:
+            ValueError: images or labels that do not fit the model.
+        """
+        size, classes = self.config.image_size, len(self.config.classes)
+        if images.shape[1:] != (3, size, size) or images.dtype != torch.uint8:
+            raise ValueError(
+                f"bank images: expected uint8 (memory, 3, {size}, {size}), "
+                f"received {images.dtype} {tuple(images.shape)}"
+            )
+        wrong = [label for label in labels.tolist() if not 0 <= label < classes]
+        if wrong:
+            raise ValueError(
+                f"bank labels: expected labels from 0 to {classes - 1}, received {wrong[0]}"
+            )
         return self.completed(MemoryBank(images, labels, self.encode(images)))
 
     @torch.no_grad()

@@ -1,0 +1,235 @@
+"""Checkpoint folders: round trips, and a sentence that names what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import tiny
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoint import CheckpointError
+
+
+def load(folder: str | Path) -> MemoryWrapClassifier:
+    return MemoryWrapClassifier.from_pretrained(folder, device="cpu")
+
+
+def edit_config(folder: Path, **changes) -> None:
+    """Change settings of config.json; None removes one."""
+    path = folder / "config.json"
+    values = {**json.loads(path.read_text()), **changes}
+    kept = {name: value for name, value in values.items() if value is not None}
+    path.write_text(json.dumps(kept))
+
+
+def edit_weights(folder: Path, change) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+
+
+@pytest.mark.parametrize("variant", ["memory-wrap", "baseline", "std"])
+def test_what_is_saved_is_loaded(variant: str, tmp_path: Path) -> None:
+    settings = {"title": "Round trip", "mean": (0.4, 0.5, 0.6), "recipe": {"epochs": 3}, "seed": 5}
+    before = tiny.classifier(variant, **settings)
+    before.save_pretrained(tmp_path / "saved")
+    after = load(tmp_path / "saved")
+    for name in ("title", "variant", "seed", "recipe", "encoder"):
+        assert getattr(after.config, name) == getattr(before.config, name)
+    assert list(after.config.mean) == [0.4, 0.5, 0.6]
+    assert "torch" in after.config.versions
+    # Weights travel in half precision.
+    for name, value in after.state_dict().items():
+        torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-6)
+        assert value.dtype == before.state_dict()[name].dtype
+    if before.has_memory:
+        torch.testing.assert_close(after.bank.images, before.bank.images)
+        torch.testing.assert_close(after.bank.labels, before.bank.labels)
+    image = tiny.picture()
+    logits = after.predict(image).logits
+    torch.testing.assert_close(logits, before.predict(image).logits, rtol=0.02, atol=0.02)
+
+
+def test_a_second_round_trip_changes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    first = load(tiny_checkpoint)
+    first.save_pretrained(tmp_path / "again")
+    second = load(tmp_path / "again")
+    assert second.config == first.config
+    for name, value in second.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]), name
+
+
+def test_a_loaded_model_is_ready_to_predict(tiny_checkpoint: Path) -> None:
+    classifier = load(tiny_checkpoint)
+    assert not classifier.training
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+    assert classifier.bank.predicted is not None
+
+
+def test_a_removed_sample_stays_removed(tiny_classifier, tmp_path: Path) -> None:
+    tiny_classifier.set_bank(tiny_classifier.bank.without([2]))
+    tiny_classifier.save_pretrained(tmp_path / "edited")
+    pixels = load(tmp_path / "edited").bank.images
+    assert len(pixels) == 11
+    assert not any(torch.equal(image, tiny_classifier.bank.images[2]) for image in pixels)
+
+
+def test_weights_too_large_for_half_precision_are_kept(tiny_classifier, tmp_path: Path) -> None:
+    statistics = "encoder.layers.0.1.running_var"
+    tiny_classifier.state_dict()[statistics].fill_(1e6)
+    tiny_classifier.save_pretrained(tmp_path / "large")
+    assert float(load(tmp_path / "large").state_dict()[statistics][0]) == 1e6
+
+
+def test_only_tensors_and_settings_are_read(tiny_checkpoint: Path) -> None:
+    """A pickle beside them is not opened: it could run anything."""
+    for name in ("pytorch_model.bin", "model.pt", "model.pth", "bank.pkl"):
+        (tiny_checkpoint / name).write_bytes(b"not even a pickle")
+    load(tiny_checkpoint)
+    written = {"config.json", "model.safetensors", "bank.safetensors", "bank.png"}
+    assert written < {path.name for path in tiny_checkpoint.iterdir()}
+
+
+def test_a_bank_by_recipe_is_not_looked_for_in_the_folder(tiny_checkpoint: Path) -> None:
+    (tiny_checkpoint / "bank.safetensors").unlink()
+    edit_config(tiny_checkpoint, bank={"dataset": "digits", "seed": 0, "size": 10})
+    assert load(tiny_checkpoint).bank is None
+
+
+# --- What can be wrong.
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "bank.safetensors"])
+def test_a_missing_file_is_named(tiny_checkpoint: Path, name: str) -> None:
+    (tiny_checkpoint / name).unlink()
+    with pytest.raises(CheckpointError, match=f"^tiny: {name} is missing$"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "bank.safetensors"])
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_a_truncated_file_is_named(tiny_checkpoint: Path, name: str, kept: int) -> None:
+    data = (tiny_checkpoint / name).read_bytes()
+    (tiny_checkpoint / name).write_bytes(data[:kept])
+    with pytest.raises(CheckpointError, match=f"^tiny/{name} is damaged: "):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"tiny"', "\x00\xff"])
+def test_a_config_that_is_not_an_object_is_named(tiny_checkpoint: Path, text: str) -> None:
+    (tiny_checkpoint / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"^tiny/config\.json"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encodr": "compact"}, "unknown encodr"),
+        ({"encoder": None}, "missing encoder"),
+        ({"encoder": "lenet"}, "unknown encoder 'lenet': expected one of compact, "),
+        ({"title": 5}, "title: expected text, received 5"),
+        ({"variant": "wrap"}, "unknown variant 'wrap': expected one of std, baseline, memory-wrap"),
+        ({"distance": "l1"}, "unknown distance 'l1': expected one of cosine, l2, dot"),
+        ({"classes": "0123456789"}, "classes: expected at least two different names"),
+        ({"classes": ["red"]}, "classes: expected at least two different names"),
+        ({"classes": ["red", "red", "blue"]}, "classes: expected at least two different names"),
+        ({"image_size": "32"}, "image_size: expected a whole number, received '32'"),
+        ({"image_size": 0}, "image_size: expected a whole number above 0, received 0"),
+        ({"mean": [0.5]}, r"mean: expected three numbers, received \[0.5\]"),
+        ({"std": [0.5, 0.0, 0.5]}, "std: expected three numbers above 0, received"),
+        ({"bank": ["digits"]}, "bank: expected an object of settings, received"),
+        ({"recipe": 3}, "recipe: expected an object of settings, received 3"),
+    ],
+)
+def test_a_wrong_setting_is_named(tiny_checkpoint: Path, changes: dict, message: str) -> None:
+    edit_config(tiny_checkpoint, **changes)
+    with pytest.raises(CheckpointError, match=f"^tiny.*{message}"):
+        load(tiny_checkpoint)
+
+
+def test_an_unknown_weight_is_named(tiny_checkpoint: Path) -> None:
+    edit_weights(tiny_checkpoint, lambda weights: weights.update({"extra": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match=r"^tiny: model\.safetensors: unknown extra$"):
+        load(tiny_checkpoint)
+
+
+def test_a_missing_weight_is_named(tiny_checkpoint: Path) -> None:
+    edit_weights(tiny_checkpoint, lambda weights: weights.pop("head.classifier.fc2.bias"))
+    with pytest.raises(CheckpointError, match=r"missing head\.classifier\.fc2\.bias$"):
+        load(tiny_checkpoint)
+
+
+def test_a_weight_of_another_shape_is_named_with_both_shapes(tiny_checkpoint: Path) -> None:
+    edit_config(tiny_checkpoint, classes=["red", "green", "blue", "pink"])
+    with pytest.raises(CheckpointError, match=r"fc2\.\w+: expected shape \(4,.*found \(3,"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"labels": torch.zeros(2, dtype=torch.int64)}, "missing images"),
+        ({"images": torch.zeros(2, 3, 32, 32), "labels": torch.zeros(2, dtype=torch.int64)}, "uint8"),
+        ({"images": torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "labels": torch.tensor([0, 3])},
+         "expected labels from 0 to 2, received 3"),
+        ({"images": torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "labels": torch.tensor([0, 1])},
+         r"expected uint8 \(memory, 3, 32, 32\)"),
+        ({"images": torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "labels": torch.tensor([0])},
+         "expected as many labels, received 1"),
+    ],
+)  # fmt: skip
+def test_a_bank_that_does_not_fit_is_refused(
+    tiny_checkpoint: Path, tensors: dict, message: str
+) -> None:
+    save_file(tensors, tiny_checkpoint / "bank.safetensors")
+    with pytest.raises(CheckpointError, match=f"^tiny.*{message}"):
+        load(tiny_checkpoint)
+
+
+# --- Where it is.
+
+
+def test_a_folder_that_is_not_there_is_not_asked_of_the_hub(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.chdir(tmp_path)
+    for name in (tmp_path / "none", "none", "./none", "checkpoints/none", "a/b/c", "../none"):
+        with pytest.raises(CheckpointError, match="there is no checkpoint folder"):
+            load(name)
+
+
+def test_a_hub_id_is_fetched_without_pickles(monkeypatch, tiny_checkpoint: Path) -> None:
+    asked = {}
+
+    def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
+        asked.update(name=name, patterns=allow_patterns)
+        return str(tiny_checkpoint)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert load("owner/model").config.title == "Tiny"
+    assert asked["name"] == "owner/model"
+    assert set(asked["patterns"]) == {"config.json", "model.safetensors", "bank.safetensors"}
+
+
+def test_a_local_folder_comes_before_the_hub(monkeypatch, tiny_checkpoint: Path) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.chdir(tiny_checkpoint.parent.parent)
+    assert load(f"{tiny_checkpoint.parent.name}/tiny").config.title == "Tiny"
+
+
+@pytest.mark.parametrize("name", ["owner/model", "owner/not allowed"])
+def test_a_hub_that_cannot_give_it_is_one_sentence(monkeypatch, name: str) -> None:
+    def refuse(*_, **__):
+        raise LocalEntryNotFoundError("offline")
+
+    if name == "owner/model":  # the other name is refused before anything is asked
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match="neither a folder nor a model that the Hugging Face"):
+        load(name)

@@ -1,0 +1,60 @@
+"""A small untrained classifier for tests: seeded, made in milliseconds, with varied answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoint import Config
+
+CLASSES = ("red", "green", "blue")
+SIZE = 32
+
+
+def images(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Noisy squares, uint8 (count, 3, 32, 32), and labels: the class names their colour."""
+    chance = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % len(CLASSES)
+    pixels = torch.randint(0, 120, (count, 3, SIZE, SIZE), generator=chance)
+    pixels[torch.arange(count), labels] += 120
+    return pixels.to(torch.uint8), labels
+
+
+def picture(seed: int = 1, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    """An image of random pixels; (width, height)."""
+    chance = np.random.default_rng(seed)
+    return Image.fromarray(chance.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def classifier(
+    variant: str = "memory-wrap", *, memory: int = 12, seed: int = 3, **settings
+) -> MemoryWrapClassifier:
+    """A classifier in evaluation mode with a bank; `settings` go to its `Config`."""
+    torch.manual_seed(seed)
+    config = Config(
+        **{
+            "title": "Tiny",
+            "encoder": "compact",
+            "classes": CLASSES,
+            "variant": variant,
+            **settings,
+        }
+    )
+    model = MemoryWrapClassifier(config)
+    pixels, labels = images(max(memory, 2), seed)
+    # Statistics of the images, and a head with opinions: untrained embeddings are all alike, and
+    # then every sample is used and every image is in the same class.
+    for module in model.encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model.train().embed(pixels / 255.0)
+        for parameter in model.head.parameters():
+            parameter.mul_(4)
+    model.eval().requires_grad_(False)
+    if model.has_memory:
+        model.set_bank(model.make_bank(pixels[:memory], labels[:memory]))
+    return model
