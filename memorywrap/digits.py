@@ -11,6 +11,7 @@ import io
 import math
 import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -88,8 +89,9 @@ def render_digits(
                 progress(at.stop, count)
 
     if workers > 1:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            collect(pool.imap(_render_chunk, tasks))
+        # Not multiprocessing.Pool: it restarts a worker that cannot start, again and again.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            collect(pool.map(_render_chunk, tasks))
     else:
         collect(map(_render_chunk, tasks))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
@@ -441,10 +443,10 @@ def _warp(
         shift = rng.normal(0, 0.08, 2)
     else:
         loose = rng.random() < 0.15
-        fill = rng.uniform(0.35, 0.65) if loose else np.clip(rng.normal(0.77, 0.12), 0.5, 1.1)
-        shift = rng.normal(0, 0.07 if loose else 0.035, 2)
-        turn = rng.normal(0, 0.25 if rng.random() < 0.15 else 0.06)
-        slant, stretch = rng.normal(0, 0.1), np.exp(rng.normal(-0.28, 0.22))
+        fill = rng.uniform(0.35, 0.7) if loose else np.clip(rng.normal(0.86, 0.1), 0.6, 1.15)
+        shift = rng.normal(0, 0.08 if loose else 0.035, 2) * (1.5, 1)
+        turn = rng.normal(0, 0.3 if rng.random() < 0.2 else 0.06)
+        slant, stretch = rng.normal(0.03, 0.14), np.exp(rng.normal(-0.32, 0.22))
         view = rng.normal(0, 0.0012, 2)
     # Crops are square and hold the whole digit, so a wide digit is seen from further away.
     scale = max(extent[1], extent[0] * 0.95 * stretch, GLYPH * 0.5) / (fill * CANVAS)
@@ -541,17 +543,17 @@ def _reweight(mask: Image.Image, blur: float, threshold: float) -> Image.Image:
 def _surface(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
     """What the digits stand on (64, 64, 3): texture, plate edges, boards, brick courses."""
     scene = colour * (1 + rng.uniform(0, 0.25) * _cloud(rng, (4, 4)))
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         fine = int(rng.integers(8, 40))
         stretched = (fine, 4) if rng.random() < 0.3 else (fine, fine)
-        scene = scene * (1 + rng.uniform(0.02, 0.25) * _cloud(rng, stretched))
-    for _ in range(rng.integers(0, 3)):  # whatever is beside the plate
-        if rng.random() < 0.5:
+        scene = scene * (1 + rng.uniform(0.02, 0.2) * _cloud(rng, stretched))
+    for _ in range(rng.integers(0, 4)):  # whatever is beside the plate
+        if rng.random() < 0.35:
             edge = rng.uniform(0.1, 0.5) * (1 + _ramp(rng, rng.uniform(8, 60)))
             scene = scene + (_colour(rng) - scene) * edge
         else:  # a bar or a frame parallel to the border
             axis = _X if rng.random() < 0.5 else _Y
-            middle = rng.choice([-1, 1]) * rng.uniform(0.75, 1.05)
+            middle = rng.choice([-1, 1]) * rng.uniform(0.7, 1.05)
             bar = np.abs(axis + rng.normal(0, 0.05) * (_X + _Y) - middle) < rng.uniform(0.02, 0.15)
             scene = scene + rng.uniform(0.3, 1) * (_colour(rng) - scene) * bar
     if rng.random() < 0.08:  # boards, courses, blinds
@@ -617,13 +619,15 @@ def _light(rng: np.random.Generator, scene: np.ndarray) -> np.ndarray:
 def _photograph(rng: np.random.Generator, scene: np.ndarray) -> Image.Image:
     """The scene (64, 64, 3) through a camera: RGB (32, 32)."""
     image = Image.fromarray((np.clip(scene, 0, 1) * 255).astype(np.uint8))
-    if rng.random() < 0.15:
-        reach, angle = rng.uniform(1, 4), rng.uniform(0, np.pi)
-        shift = (1, 0, reach * np.cos(angle), 0, 1, reach * np.sin(angle))
-        moved = image.transform(
-            image.size, Image.Transform.AFFINE, shift, Image.Resampling.BILINEAR
+    if rng.random() < 0.2:  # the car moves, mostly along the street
+        reach, angle = (
+            rng.uniform(1, 3),
+            rng.normal(0, 0.3) if rng.random() < 0.7 else rng.uniform(0, 3),
         )
-        image = Image.blend(image, moved, 0.5)
+        for part in (reach, reach / 2):  # two copies of two copies: close to an even smear
+            shift = (1, 0, part * math.cos(angle), 0, 1, part * math.sin(angle))
+            moved = image.transform(image.size, Image.Transform.AFFINE, shift, _BILINEAR)
+            image = Image.blend(image, moved, 0.5)
     image = image.filter(ImageFilter.GaussianBlur(abs(rng.normal(0, 1.3))))
     if rng.random() < 0.7:  # lenses bend red and blue apart
         red, green, blue = image.split()
@@ -634,7 +638,7 @@ def _photograph(rng: np.random.Generator, scene: np.ndarray) -> Image.Image:
     # House numbers are often a dozen pixels high before they are enlarged to the input's size.
     side = int(np.clip(np.exp(rng.normal(np.log(21), 0.33)), 10, 48))
     image = image.resize((side, side), Image.Resampling.BOX)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         pixels = np.asarray(image, np.float32)
         noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, 5)
         image = Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
@@ -647,6 +651,7 @@ def _photograph(rng: np.random.Generator, scene: np.ndarray) -> Image.Image:
     return image.resize((SIZE, SIZE), rng.choice(_RESAMPLING))
 
 
+_BILINEAR = Image.Resampling.BILINEAR
 _RESAMPLING = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)
 
 
