@@ -25,6 +25,8 @@ _STRIDE = 0.25
 _VOTERS = 0.3
 # A picture at most this much larger than the model's input is taken to be cropped already.
 _CROPPED = 2.0
+# Room around the strokes of a drawing, as a part of their longer side.
+_MARGIN = 0.2
 
 
 def suggest_box(probabilities: Callable[[Tensor], Tensor], image: Image.Image, size: int) -> Box:
@@ -98,3 +100,23 @@ def _agreement(boxes: list[Box]) -> np.ndarray:
     overlap = shared / (area[:, None] + area[None, :] - shared)
     votes = np.where(overlap >= _VOTERS, overlap, 0.0)
     return votes / votes.sum(axis=1, keepdims=True)
+
+
+def drawing_box(image: Image.Image) -> Box:
+    """The square to start from on a drawing: its strokes, with the margin of a written digit.
+
+    Args:
+        image: strokes on plain paper, light or dark, as RGB.
+    """
+    pixels = np.asarray(image.convert("L"), dtype=np.int16)
+    ink = np.abs(pixels - np.median(pixels)) > 40
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows):
+        return central_square(image)
+    longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    side = min(round(longest * (1 + 2 * _MARGIN)), *image.size)
+    left = round((columns[0] + columns[-1] + 1 - side) / 2)
+    top = round((rows[0] + rows[-1] + 1 - side) / 2)
+    left = min(max(left, 0), image.width - side)
+    top = min(max(top, 0), image.height - side)
+    return (left, top, left + side, top + side)

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.images import to_pil
 
+if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
+    from memorywrap.explain import Explanation, Prediction
+
+Colour = tuple[int, int, int]
+
 # Colour-blind safe; a legend and the place in the picture always say the same in words.
-SUPPORT = (0, 90, 200)
-OPPOSE = (220, 100, 0)
+SUPPORT: Colour = (0, 90, 200)
+OPPOSE: Colour = (220, 100, 0)
+
+_INK: Colour = (27, 31, 38)
+_QUIET: Colour = (96, 103, 112)
+_FRAME: Colour = (208, 212, 218)
+
+
+class FigurePart(NamedTuple):
+    """One picture of an explanation beside its map.
+
+    Attributes:
+        role: "input", "example", "counterfactual" or "contrast".
+        caption: what it is, in one line of plain words.
+        image: the pixels as the model saw them, at their own size.
+        map: the attribution overlay at the same size; None for a contrast, which took no part.
+    """
+
+    role: str
+    caption: str
+    image: Image.Image
+    map: Image.Image | None
 
 
 def enlarged(image: Image.Image, side: int = 256) -> Image.Image:
@@ -29,13 +57,85 @@ def overlay(pixels: Tensor, attribution: Tensor, side: int = 256) -> Image.Image
         side: of the picture, in pixels.
     """
     grey = np.asarray(to_pil(pixels).convert("L"), dtype=np.float32)[..., None]
-    pale = 140 + grey * (100 / 255)
+    # A faint drawing of the image stays visible under the colours, stretched to the same contrast
+    # for dark and for pale pictures.
+    low, high = np.quantile(grey, (0.02, 0.98))
+    pale = 186 + 64 * np.clip((grey - low) / max(high - low, 1.0), 0, 1)
     by_pixel = attribution.sum(dim=0).numpy()
     scale = float(np.quantile(np.abs(by_pixel), 0.99))
-    strength = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.7
+    strength = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
     colour = np.where(by_pixel[..., None] >= 0, SUPPORT, OPPOSE)
     blended = pale * (1 - strength) + colour * strength
     return enlarged(Image.fromarray(blended.round().astype(np.uint8)), side)
+
+
+def figure_parts(explanation: Explanation) -> list[FigurePart]:
+    """Input, example, and counterfactual or contrast, each with its map, as far as they exist."""
+    prediction = explanation.prediction
+    side = prediction.pixels.shape[-1]
+    caption = f"input, predicted {prediction.classes[prediction.predicted]}"
+    parts = [
+        FigurePart(
+            "input",
+            caption,
+            to_pil(prediction.pixels),
+            overlay(prediction.pixels, explanation.input_map, side),
+        )
+    ]
+    for role in ("example", "counterfactual", "contrast"):
+        index = getattr(prediction, role)
+        if index is None:
+            continue
+        assert prediction.bank is not None
+        pixels = prediction.bank.images[index]
+        attribution = explanation.memory_maps.get(index)
+        parts.append(
+            FigurePart(
+                role,
+                _caption(role, prediction, index),
+                to_pil(pixels),
+                None if attribution is None else overlay(pixels, attribution, side),
+            )
+        )
+    return parts
+
+
+def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
+    """The paper's figure: input, example, and counterfactual or contrast, each beside its map.
+
+    Args:
+        explanation: what to show.
+        scale: device pixels per pixel of the layout; 2 is crisp in print and on dense screens.
+    """
+    prediction = explanation.prediction
+    parts = figure_parts(explanation)
+    side, gap, margin, between = 208, 8, 32, 36
+    pair = 2 * side + gap
+    width = 2 * margin + len(parts) * pair + (len(parts) - 1) * between
+    top = margin + 60
+    sheet = _Sheet(width, top + 30 + side + 62 + margin, scale)
+
+    best = prediction.probabilities[prediction.predicted]
+    title = f"Predicted {prediction.classes[prediction.predicted]}, {percent(best)}"
+    sheet.text((margin, margin - 6), title, 26)
+    sheet.legend(width - margin, margin + 2)
+    for column, part in enumerate(parts):
+        left = margin + column * (pair + between)
+        sheet.text((left, top), part.role, 17)
+        sheet.picture((left, top + 28), part.image, side)
+        beside = (left + side + gap, top + 28)
+        if part.map is None:
+            sheet.empty(beside, side, ["weight 0, not used:", "it has no map"])
+        else:
+            sheet.picture(beside, part.map, side)
+        _, _, details = part.caption.partition(", ")
+        sheet.text((left, top + 28 + side + 10), details, 15, _QUIET)
+    error = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline, "
+    error += f"{explanation.steps} steps, completeness error {percent(explanation.completeness_error)}"
+    if not explanation.converged:
+        error += " (above the tolerance: read the maps with care)"
+    sheet.text((margin, top + 28 + side + 40), error, 13, _QUIET)
+    return sheet.image
 
 
 def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
@@ -46,3 +146,68 @@ def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
     for index, image in enumerate(bank.images):
         picture.paste(to_pil(image), ((index % columns) * width, (index // columns) * height))
     return picture
+
+
+def percent(part: float) -> str:
+    """A share in words of percent, never rounded up to a certainty nor down to nothing."""
+    value = 100 * part
+    if 0 < value < 0.1:
+        return "under 0.1 %"
+    if 99.9 < value < 100:
+        return "over 99.9 %"
+    decimals = 0 if value == 0 or 10 <= value < 99 or value >= 100 else 1
+    return f"{value:.{decimals}f} %"
+
+
+def _caption(role: str, prediction: Prediction, index: int) -> str:
+    sample = prediction.memory(index)
+    if role == "contrast":
+        side = "weight 0, not used"
+    else:
+        side = f"weight {sample['weight']:.2f}, {'supports' if role == 'example' else 'opposes'}"
+    return f"{role}, labelled {sample['label']}, predicted {sample['predicted']}, {side}"
+
+
+class _Sheet:
+    """A white sheet that is drawn on in layout pixels and kept in device pixels."""
+
+    def __init__(self, width: int, height: int, scale: int):
+        self.scale = scale
+        self.image = Image.new("RGB", (width * scale, height * scale), "white")
+        self.draw = ImageDraw.Draw(self.image)
+
+    def text(
+        self,
+        at: tuple[float, float],
+        text: str,
+        size: int,
+        colour: Colour = _INK,
+        anchor: str = "la",
+    ) -> float:
+        """Write one line; returns its width."""
+        font = ImageFont.load_default(size * self.scale)
+        position = (at[0] * self.scale, at[1] * self.scale)
+        self.draw.text(position, text, fill=colour, font=font, anchor=anchor)
+        return self.draw.textlength(text, font=font) / self.scale
+
+    def picture(self, at: tuple[int, int], image: Image.Image, side: int) -> None:
+        left, top = (value * self.scale for value in at)
+        self.image.paste(enlarged(image, side * self.scale), (left, top))
+        self._frame(at, side)
+
+    def empty(self, at: tuple[int, int], side: int, lines: Sequence[str]) -> None:
+        for number, line in enumerate(lines):
+            middle = (at[0] + side / 2, at[1] + side / 2 + (number - (len(lines) - 1) / 2) * 20)
+            self.text(middle, line, 14, _QUIET, anchor="mm")
+        self._frame(at, side)
+
+    def legend(self, right: float, top: float) -> None:
+        for word, colour in (("opposes", OPPOSE), ("supports", SUPPORT)):
+            right -= self.text((right, top), word, 15, _QUIET, anchor="ra") + 22
+            box = [right, top + 2, right + 14, top + 16]
+            self.draw.rectangle([value * self.scale for value in box], fill=colour)
+            right -= 18
+
+    def _frame(self, at: tuple[int, int], side: int) -> None:
+        box = (at[0] - 1, at[1] - 1, at[0] + side, at[1] + side)
+        self.draw.rectangle([value * self.scale for value in box], outline=_FRAME, width=self.scale)

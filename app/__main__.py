@@ -1,0 +1,51 @@
+"""`python -m app`: the page on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from pathlib import Path
+
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+
+
+def main() -> None:
+    """Parse the flags, build the page and serve it."""
+    parser = argparse.ArgumentParser(prog="python -m app", description="The Memory Wrap page.")
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="address to listen on (default: $GRADIO_SERVER_NAME or 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        help="port to listen on (default: $GRADIO_SERVER_PORT or 7860)",
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=CHECKPOINTS,
+        metavar="FOLDER",
+        help="folder with one checkpoint folder per model (default: checkpoints)",
+    )
+    options = parser.parse_args()
+    # Gradio has arguments for everything but this: its client library asks for updates otherwise.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+    from app.models import Models
+    from app.page import build, launch_options
+
+    models = Models(options.checkpoints)
+    if models.names:
+        threading.Thread(target=models.warm_up, args=(models.default,), daemon=True).start()
+    build(models).launch(
+        server_name=options.host, server_port=options.port, **launch_options()
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The models of the page: one per folder under checkpoints/, loaded on first use and once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoint import BANK, CONFIG, CheckpointError, Config, read_config
+
+_log = logging.getLogger(__name__)
+
+
+class ModelError(ValueError):
+    """A model that cannot answer; the message is one sentence for the person who asked."""
+
+
+@dataclass
+class _Entry:
+    """One checkpoint folder. The locks keep two requests from loading, or explaining, at once."""
+
+    folder: Path
+    config: Config
+    classifier: MemoryWrapClassifier | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Models:
+    """The checkpoints in a folder, by name; thread-safe.
+
+    Args:
+        folder: its subfolders with a config.json are the models. One that cannot be read is left
+            out, with a line in the log.
+    """
+
+    def __init__(self, folder: str | Path):
+        self._entries: dict[str, _Entry] = {}
+        # An explanation keeps both cores busy: two at once would only take turns.
+        self.explaining = threading.Lock()
+        for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
+            try:
+                config = read_config(config_file.parent)
+            except CheckpointError as error:
+                _log.warning("left out: %s", error)
+                continue
+            self._entries[config_file.parent.name] = _Entry(config_file.parent, config)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models, the one that ships with the repository first."""
+        return sorted(self._entries, key=lambda name: (name != "digits", name))
+
+    @property
+    def default(self) -> str:
+        """The first model that can answer; an empty name where there is none."""
+        ready = (name for name in self.names if self.available(name))
+        return next(ready, next(iter(self.names), ""))
+
+    def config(self, name: str) -> Config:
+        """The configuration of a model, without loading it."""
+        return self._entry(name).config
+
+    def available(self, name: str) -> bool:
+        """Whether the model can answer now: its bank is here, not only a recipe for it."""
+        entry = self._entry(name)
+        if entry.config.variant == "std" or entry.config.bank is None:
+            return True
+        return entry.classifier is not None and entry.classifier.bank is not None
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The list of `/models`."""
+        return [
+            {
+                "name": name,
+                "title": self.config(name).title,
+                "classes": list(self.config(name).classes),
+                "bank_size": self._bank_size(name),
+                "available": self.available(name),
+            }
+            for name in self.names
+        ]
+
+    def get(self, name: str) -> MemoryWrapClassifier:
+        """The model, ready to predict; the first call loads it.
+
+        Raises:
+            ModelError: unknown, not readable, or without its memory bank.
+        """
+        entry = self._entry(name)
+        with entry.loading:
+            if entry.classifier is None:
+                try:
+                    entry.classifier = MemoryWrapClassifier.from_pretrained(entry.folder)
+                except ValueError as error:
+                    _log.error("%s cannot be loaded: %s", name, error)
+                    raise ModelError(
+                        f"The model {name} cannot be loaded: its checkpoint is damaged."
+                    ) from error
+        if entry.classifier.has_memory and entry.classifier.bank is None:
+            raise ModelError(
+                f"The model {name} has no memory bank yet: its data set has to be downloaded first."
+            )
+        return entry.classifier
+
+    def warm_up(self, name: str) -> None:
+        """Load a model and run it once, so that the first person does not wait for it."""
+        try:
+            classifier = self.get(name)
+            size = classifier.config.image_size
+            prediction = classifier.predict(_grey_array(size))
+            if classifier.has_memory:
+                with self.explaining:
+                    classifier.explain(prediction)
+        except Exception:  # a model that fails here says so when it is asked
+            _log.warning("warming up %s failed", name, exc_info=True)
+
+    def _entry(self, name: str) -> _Entry:
+        if not self._entries:
+            raise ModelError("There is no model yet: put a checkpoint folder under checkpoints/.")
+        if not isinstance(name, str) or name not in self._entries:
+            raise ModelError(f"Unknown model: expected one of {', '.join(self.names)}.")
+        return self._entries[name]
+
+    def _bank_size(self, name: str) -> int:
+        entry = self._entry(name)
+        if entry.config.variant == "std":
+            return 0
+        if entry.classifier is not None and entry.classifier.bank is not None:
+            return len(entry.classifier.bank)
+        if entry.config.bank is not None:
+            return int(entry.config.bank.get("size", 0))
+        from safetensors import SafetensorError, safe_open
+
+        try:  # reads the header only
+            with safe_open(entry.folder / BANK, framework="pt") as file:
+                return int(file.get_slice("labels").get_shape()[0])
+        except (OSError, SafetensorError):
+            return 0
+
+
+def _grey_array(size: int) -> Any:
+    import numpy as np
+
+    return np.full((size, size, 3), 128, dtype=np.uint8)

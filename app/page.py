@@ -1,0 +1,239 @@
+"""The page: what stands where, and which event leads to what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from app import render
+from app.api import add_endpoints
+from app.models import Models
+from app.story import EXAMPLES, Story
+from app.uploads import GuardedBlocks
+
+_HERE = Path(__file__).parent
+KEPT = 3600  # seconds that an uploaded image stays in the server's temporary folder
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+_MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+Accelerate = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_HEADER = """
+<div class="mw-title"><h1>Memory Wrap</h1><p>a classifier that shows its evidence</p></div>"""
+
+_DARK = """
+<button id="mw-dark" type="button" aria-pressed="false" aria-label="Dark colours">
+<svg viewBox="0 0 24 24" width="20" height="20" aria-hidden="true"><circle cx="12" cy="12" r="8.5"
+fill="none" stroke="currentColor" stroke-width="2"/><path d="M12 3.5a8.5 8.5 0 0 1 0 17z"
+fill="currentColor"/></svg></button>"""
+
+_FOOTER = f"""
+<footer class="mw-footer">
+<section><h2>How it works</h2><p>The model keeps a small memory: images that it knows from its
+training. It compares your image with each of them and gives the most similar ones a weight; most get
+none. Its answer is made from your image and from those memories together, so you can see what it
+leaned on. The maps show which pixels pushed the answer up (blue) or down (orange).</p></section>
+<section><h2>What happens to my image</h2><p>It stays on this server, in a temporary folder, and is
+deleted after {KEPT // 60} to {2 * KEPT // 60} minutes. Drawings are not stored at all. Nothing is
+sent anywhere else.</p></section>
+<section><h2>Read more</h2><p><a href="https://arxiv.org/abs/2106.01440" rel="noreferrer">The paper:
+Memory Wrap (arXiv 2106.01440)</a><br>La Rosa, Capobianco, Nardi, 2021</p></section>
+</footer>"""
+
+
+def build(models: Models, accelerate: Accelerate = lambda function: function) -> gr.Blocks:
+    """The page and its endpoints.
+
+    Args:
+        models: what can be asked.
+        accelerate: wraps the functions that run a model, where the host lends a GPU per call.
+    """
+    story = Story(models)
+    with GuardedBlocks(
+        title="Memory Wrap", analytics_enabled=False, delete_cache=(KEPT, KEPT)
+    ) as demo:
+        current = gr.State(None)
+        with gr.Row(elem_id="mw-top"):
+            gr.HTML(_HEADER, js_on_load=None)
+            # The place for the button that downloads a model's data set is beside this list.
+            model = gr.Dropdown(
+                [(models.config(name).title, name) for name in models.names],
+                value=models.default or None,
+                label="Model",
+                container=False,
+                elem_id="mw-model",
+                visible=len(models.names) > 1,
+            )
+            gr.HTML(_DARK, js_on_load=None, elem_id="mw-scheme")
+        with gr.Row(elem_id="mw-columns"):
+            with gr.Column(elem_id="mw-input"):
+                with gr.Tabs() as tabs:
+                    with gr.Tab("Photo", id="photo"):
+                        photo = gr.Image(
+                            type="filepath",
+                            sources=["upload", "clipboard", "webcam"],
+                            webcam_options=gr.WebcamOptions(mirror=False),
+                            label="Your image",
+                            show_label=False,
+                            buttons=[],
+                            height=300,
+                            placeholder="Drop a photo of a number here\nor click to choose one",
+                            elem_id="mw-photo",
+                        )
+                        stage = gr.HTML(
+                            value=None,
+                            html_template=_read("crop.html"),
+                            js_on_load=_read("crop.js"),
+                            src="",
+                            width=1,
+                            height=1,
+                            visible=False,
+                            elem_id="mw-crop",
+                        )
+                    with gr.Tab("Draw", id="draw"):
+                        pad = gr.HTML(
+                            value="",
+                            html_template=_read("pad.html"),
+                            js_on_load=_read("pad.js"),
+                            elem_id="mw-draw",
+                        )
+                notice = gr.HTML("", js_on_load=None)
+                button = gr.Button("Explain", variant="primary", elem_id="mw-explain")
+                examples = gr.HTML(
+                    value=None,
+                    html_template=_example_buttons(),
+                    js_on_load=_EXAMPLES_JS,
+                    elem_id="mw-examples",
+                )
+                with gr.Accordion("Settings", open=False, elem_id="mw-settings"):
+                    baseline = gr.Radio(
+                        ["white", "black"],
+                        value="white",
+                        label="Baseline of the maps",
+                        info="The plain image from which the maps measure.",
+                    )
+                    steps = gr.Dropdown(
+                        [("automatic", 0), *((str(n), n) for n in (8, 16, 32, 64, 128))],
+                        value=0,
+                        label="Steps of the maps",
+                        info="More steps are more exact and take longer.",
+                    )
+            with gr.Column(elem_id="mw-result"):
+                answer = gr.HTML(render.EMPTY, js_on_load=None)
+                memories = gr.HTML("", js_on_load=None)
+                maps = gr.HTML("", js_on_load=None)
+                with gr.Row(elem_id="mw-downloads"):
+                    figure = gr.DownloadButton("Save the figure (PNG)", visible=False)
+                    data = gr.DownloadButton("Save the numbers (JSON)", visible=False)
+        gr.HTML(_FOOTER, js_on_load=None)
+
+        results = [answer, memories, maps, figure, data]
+        opening = [current, stage, photo, notice, *results]
+        moving = [current, stage, *results]
+        starts = [
+            (photo.input, story.opened, [photo, model], opening),
+            (examples.pick, story.example, [examples, model], opening),
+            (stage.moved, story.moved, [current, stage, model], moving),
+            (stage.suggest, story.suggested, [current, model], moving),
+            (stage.whole, story.whole, [current, model], moving),
+            (pad.drawn, story.drawn, [pad, model], [current, *results]),
+            (model.change, story.again, [current, model], results),
+            (button.click, story.again, [current, model], results),
+        ]
+        explanations = []
+        for event, function, inputs, outputs in starts:
+            begun = event(
+                accelerate(function),
+                inputs,
+                outputs,
+                preprocess=function != story.opened,  # the file is ours to check and to decode
+                **_quick("mw-classify"),
+            )
+            explanations.append(
+                begun.success(
+                    accelerate(story.explained),
+                    [current, model, baseline, steps],
+                    [maps, figure, data],
+                    show_progress="minimal",
+                    show_progress_on=maps,
+                    concurrency_limit=1,
+                    concurrency_id="explain",
+                    api_visibility="private",
+                )
+            )
+        # Whatever begins anew makes the maps of before pointless.
+        stage.other(story.closed, None, opening, cancels=explanations, **_quick("mw-close"))
+        pad.wiped(story.wiped, None, [current, *results], cancels=explanations, **_quick("mw-close"))
+        for event, _, _, _ in starts:
+            event(None, cancels=explanations)
+        examples.pick(lambda: gr.Tabs(selected="photo"), None, tabs, **_quick("mw-close"))
+        photo.input(lambda: gr.Tabs(selected="photo"), None, tabs, **_quick("mw-close"))
+        add_endpoints(models, accelerate)
+    return demo.queue(max_size=60, default_concurrency_limit=2)
+
+
+def launch_options() -> dict[str, Any]:
+    """What launch() is told wherever the page is hosted: nothing leaves, nothing large comes in."""
+    return {
+        "theme": _theme(),
+        "css": _read("style.css"),
+        "js": _read("page.js"),
+        "footer_links": ["api"],
+        "max_file_size": "10mb",
+        "show_error": False,
+        "share": False,
+        "ssr_mode": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "pwa": False,
+        "mcp_server": False,
+    }
+
+
+def _quick(group: str) -> dict[str, Any]:
+    return {
+        "show_progress": "hidden",
+        "concurrency_limit": 2,
+        "concurrency_id": group,
+        "api_visibility": "private",
+        "trigger_mode": "always_last",
+    }
+
+
+def _theme() -> gr.themes.Base:
+    return gr.themes.Base(
+        primary_hue="blue", neutral_hue="slate", radius_size="md", font=_FONTS, font_mono=_MONO
+    )
+
+
+def _example_buttons() -> str:
+    buttons = "".join(
+        f'<button type="button" data-number="{number}" aria-label="Example: {escape(name)}">'
+        f'<img src="{_thumbnail(path)}" alt=""></button>'
+        for number, path in enumerate(EXAMPLES)
+        for name in [path.stem.partition("-")[2].replace("-", " ")]
+    )
+    return f'<p class="mw-kicker">or try an example</p><div class="mw-thumbs">{buttons}</div>'
+
+
+_EXAMPLES_JS = """
+element.querySelectorAll('button').forEach((button) => button.addEventListener('click', () => {
+  props.value = Number(button.dataset.number);
+  trigger('pick');
+}));
+"""
+
+
+def _thumbnail(path: Path) -> str:
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((160, 160))
+    return render.data_url(image)
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

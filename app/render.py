@@ -1,0 +1,223 @@
+"""What the page says about a prediction and its explanation, as HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+from PIL import Image
+
+from memorywrap import Explanation, Prediction
+from memorywrap.figures import FigurePart, figure_parts, percent
+from memorywrap.images import to_pil
+
+SHOWN = 8  # memory samples on view; the rest are folded
+_TOP = 4  # classes on view
+
+EMPTY = """
+<div class="mw-empty">
+  <p class="mw-empty-lead">No image yet.</p>
+  <p>Click an example, drop a photo of a number, or draw a digit: the answer appears here,
+  with the memories behind it.</p>
+</div>"""
+
+_SIDES = {
+    "example": ("mw-supports", "supports"),
+    "counterfactual": ("mw-opposes", "opposes"),
+}
+_ROLES = {
+    "input": ("input", "your image"),
+    "example": ("example", "the memory that speaks most for the answer"),
+    "counterfactual": ("counterfactual", "the memory that speaks most against it"),
+    "contrast": ("contrast", "the most similar memory of another class"),
+}
+
+
+def picture(image: Image.Image, alt: str, classes: str = "") -> str:
+    """A small image inside the page, shown with hard pixels."""
+    return f'<img class="mw-pixels {classes}" src="{data_url(image)}" alt="{escape(alt)}">'
+
+
+def data_url(image: Image.Image, format: str = "PNG", **options: int) -> str:
+    """The image as a data: address."""
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    text = base64.b64encode(file.getvalue()).decode("ascii")
+    return f"data:image/{format.lower()};base64,{text}"
+
+
+def notice(sentence: str) -> str:
+    """A refusal, where the person looks."""
+    return f'<p class="mw-notice" role="alert">{escape(sentence)}</p>' if sentence else ""
+
+
+def answer(prediction: Prediction) -> str:
+    """The predicted class first, then the runners-up, beside what the model sees."""
+    classes, shares = prediction.classes, prediction.probabilities
+    order = sorted(range(len(classes)), key=lambda index: -shares[index])
+    best = order[0]
+    rows = "".join(
+        _bar_row(escape(classes[index]), shares[index], percent(shares[index]), "mw-prob")
+        for index in order[:_TOP]
+    )
+    rest = sum(shares[index] for index in order[_TOP:])
+    if len(order) > _TOP:
+        others = len(order) - _TOP
+        word = "class" if others == 1 else "classes"
+        rows += _bar_row(f"{others} other {word}", rest, percent(rest), "mw-prob mw-rest")
+    size = prediction.pixels.shape[-1]
+    sees = picture(
+        to_pil(prediction.pixels), f"Your image as the model sees it, {size} by {size} pixels"
+    )
+    return f"""
+<section class="mw-answer" aria-label="Prediction">
+  <div class="mw-verdict" role="status">
+    <p class="mw-kicker">The model says</p>
+    <p class="mw-class">{escape(classes[best])}</p>
+    <p class="mw-share">{percent(shares[best])} sure</p>
+  </div>
+  <ol class="mw-rows" aria-label="Most probable classes">{rows}</ol>
+  <figure class="mw-sees">{sees}<figcaption>what the model sees</figcaption></figure>
+</section>"""
+
+
+def memories(prediction: Prediction) -> str:
+    """The samples that the prediction used, by falling weight."""
+    if prediction.bank is None:
+        return """
+<section class="mw-memory"><h2>No memory</h2>
+<p class="mw-quiet">This model is a plain network: it has no memory bank, so it cannot show which
+training samples its answer rests on. Choose another model to compare.</p></section>"""
+    used = prediction.used
+    largest = float(prediction.weights[used[0]])
+    cards = [_memory_card(prediction, index, largest) for index in used]
+    more = ""
+    if len(cards) > SHOWN:
+        more = f"""
+  <details class="mw-more"><summary>and {len(cards) - SHOWN} more with less weight</summary>
+  <ul class="mw-cards">{"".join(cards[SHOWN:])}</ul></details>"""
+    return f"""
+<section class="mw-memory" aria-label="Memories used">
+  <div class="mw-head"><h2>because of these memories</h2>{LEGEND}</div>
+  <p class="mw-quiet">It used {len(used)} of its {len(prediction.bank)} memory samples. The weights
+  add up to 100 %.</p>
+  <ul class="mw-cards">{"".join(cards[:SHOWN])}</ul>{more}
+</section>"""
+
+
+LEGEND = """<p class="mw-legend"><span class="mw-supports">▲ supports</span>
+<span class="mw-opposes">▼ opposes</span></p>"""
+
+
+def waiting(prediction: Prediction) -> str:
+    """The explanation's place, kept at its size until the maps are there."""
+    if prediction.bank is None:
+        return ""
+    roles = ["input", "example"] if prediction.example is not None else ["input"]
+    roles += ["contrast" if prediction.counterfactual is None else "counterfactual"]
+    panels = "".join(
+        f"""<figure class="mw-panel">{_panel_head(role)}
+        <div class="mw-pair">{_parts_image(prediction, role)}
+        <div class="mw-blank mw-busy"><span>map …</span></div></div>
+        <figcaption>{"&nbsp;<br>&nbsp;"}</figcaption></figure>"""
+        for role in roles
+    )
+    return _explanation_frame(panels, '<p class="mw-exact mw-quiet">The maps are on their way …</p>')
+
+
+def explained(explanation: Explanation) -> str:
+    """Each picture beside its map, and how exact the maps are."""
+    parts = figure_parts(explanation)
+    panels = "".join(_panel(part) for part in parts)
+    note = ""
+    if explanation.prediction.counterfactual is None:
+        other = any(part.role == "contrast" for part in parts)
+        shown = " The contrast is the most similar memory of another class; it had weight 0." if other else ""
+        note = f"""<p class="mw-note"><strong>No counterfactual in memory.</strong> Every memory that
+        the model used speaks for its answer, so there is none that speaks against it.{shown}</p>"""
+    return _explanation_frame(panels, note + _exactness(explanation))
+
+
+def _explanation_frame(panels: str, below: str) -> str:
+    return f"""
+<section class="mw-explanation" aria-label="Explanation">
+  <div class="mw-head"><h2>which pixels mattered</h2>{LEGEND}</div>
+  <div class="mw-panels">{panels}</div>
+  {below}
+</section>"""
+
+
+def _exactness(explanation: Explanation) -> str:
+    error = percent(explanation.completeness_error)
+    # A person should not have to open anything to learn that a map is not to be trusted.
+    warning = ""
+    if not explanation.converged:
+        warning = f"""<p class="mw-warning" role="status"><strong>⚠ Read these maps with care.</strong>
+        They miss the model's score by {error}, even after {explanation.steps} steps.</p>"""
+    return f"""{warning}
+<details class="mw-exact"><summary>how exact: within <strong>{error}</strong></summary>
+<p>The coloured pixels of the input and of all used memories should add up to how much the model's
+score changes on the way from a plain {escape(explanation.baseline)} image to this one. They miss it
+by {error} (the completeness error of integrated gradients, {explanation.steps} steps).</p></details>"""
+
+
+def _panel(part: FigurePart) -> str:
+    name = _ROLES[part.role][0]
+    if part.map is None:
+        second = '<div class="mw-blank"><span>weight 0, not used: it has no map</span></div>'
+    else:
+        second = picture(
+            part.map, f"Map of the {name}: blue pixels support the answer, orange pixels oppose it"
+        )
+    details = part.caption.split(", ")[1:]
+    return f"""<figure class="mw-panel">{_panel_head(part.role)}
+      <div class="mw-pair">{picture(part.image, f"The {name}")}{second}</div>
+      <figcaption>{_two_lines(details)}</figcaption></figure>"""
+
+
+def _panel_head(role: str) -> str:
+    name, words = _ROLES[role]
+    return f"<h3>{name}</h3><p class='mw-quiet'>{words}</p>"
+
+
+def _two_lines(details: Sequence[str]) -> str:
+    lines = [", ".join(details[:2]), ", ".join(details[2:])]
+    return "<br>".join(escape(line) or "&nbsp;" for line in lines)
+
+
+def _parts_image(prediction: Prediction, role: str) -> str:
+    if role == "input":
+        return picture(to_pil(prediction.pixels), "The input")
+    index = getattr(prediction, role)
+    if index is None or prediction.bank is None:
+        return '<div class="mw-blank"></div>'
+    return picture(to_pil(prediction.bank.images[index]), f"The {role}")
+
+
+def _memory_card(prediction: Prediction, index: int, largest: float) -> str:
+    sample = prediction.memory(index)
+    css, word = _SIDES[sample["role"]]
+    label, predicted = escape(sample["label"]), escape(sample["predicted"])
+    assert prediction.bank is not None
+    image = picture(
+        to_pil(prediction.bank.images[index]),
+        f"Memory sample labelled {sample['label']}, {word} the answer",
+    )
+    read = ""
+    if sample["label"] != sample["predicted"]:
+        read = f'<p class="mw-misread">⚠ read as <strong>{predicted}</strong></p>'
+    share = percent(sample["weight"])
+    arrow = "▲" if sample["role"] == "example" else "▼"
+    return f"""<li class="mw-card {css}">{image}
+      <p class="mw-label">{label}</p>{read}
+      <p class="mw-word">{arrow} {word}</p>
+      <div class="mw-weight"><span class="mw-bar" aria-hidden="true"><i style="width:{sample["weight"] / largest:.1%}"></i></span>
+      <span class="mw-number">{share}</span></div></li>"""
+
+
+def _bar_row(name: str, share: float, number: str, classes: str) -> str:
+    return f"""<li class="{classes}"><span class="mw-name">{name}</span>
+      <span class="mw-bar" aria-hidden="true"><i style="width:{share:.1%}"></i></span>
+      <span class="mw-number">{number}</span></li>"""
