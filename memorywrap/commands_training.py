@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from memorywrap import evaluation
+from memorywrap import distributed, evaluation
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
-from memorywrap.recipes import overridden, recipe_for
+from memorywrap.recipes import Training, overridden, recipe_for
 from memorywrap.runs import RunFolder
-from memorywrap.training import Interrupted, Training, epochs_within, train
+from memorywrap.training import Interrupted, epochs_within, train_and_measure
 
 _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
@@ -64,9 +64,14 @@ def _train(options: argparse.Namespace) -> int:
         recipe = replace(recipe, epochs=options.epochs)
     for name in options.exam:  # a missing exam is better known before the training than after
         load_test(name)
+    processes, _ = distributed.join(options.device)
+    if not processes.first:
+        processes.wait()  # the first one fetches, decodes or renders; the others find it cached
     data = load_data(
         options.data, samples=options.samples, seed=options.seed, fetch=options.download
     )
+    if processes.first:
+        processes.wait()
     training = Training(
         data=data,
         recipe=recipe,
@@ -78,6 +83,8 @@ def _train(options: argparse.Namespace) -> int:
     )
     run = RunFolder(options.out)
     if options.minutes is not None:
+        if processes.count > 1:
+            raise ValueError("--minutes is for one process: give --epochs under torchrun")
         begun = run.config
         epochs = (
             begun["recipe"]["epochs"]
@@ -87,15 +94,14 @@ def _train(options: argparse.Namespace) -> int:
         training = replace(training, recipe=replace(recipe, epochs=epochs))
         print(f"{epochs} epochs in about {options.minutes:g} minutes", file=sys.stderr)
     try:
-        train(training, run.path, device=options.device)
+        result = train_and_measure(training, run.path, options.exam, device=options.device)
     except Interrupted as stop:
         print(f"memorywrap train: {stop}", file=sys.stderr)
         return 130
-    measured = evaluation.measure(run.checkpoint, data, options.exam)
-    run.finish({"measured": measured})
-    for name, found in measured.items():
-        print(f"{name}: {found['accuracy']:.2f} % of {found['images']} images")
-    print(f"model: {run.checkpoint}")
+    if result is not None:
+        for name, found in result["measured"].items():
+            print(f"{name}: {found['accuracy']:.2f} % of {found['images']} images")
+        print(f"model: {run.checkpoint}")
     return 0
 
 

@@ -94,7 +94,8 @@ def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> d
         exams: other data sets with the same class names, as for `load_test`.
 
     Returns:
-        Accuracies in percent by data set, as in `Config.measured`.
+        {"NAME:test": {"accuracy", "images"}}, in percent, as in `Config.measured`; for `data` also
+        "redrawn", the accuracies with memories drawn again.
     """
     classifier = load_classifier(folder)
     if classifier.bank is not None and classifier.config.bank is None:
@@ -108,6 +109,17 @@ def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> d
     for name, test in tests.items():
         found = accuracy(predictions(classifier, test.images), test.labels)
         measured[name] = {"accuracy": round(found, 2), "images": len(test)}
+    memories = classifier.config.recipe.get("test_memories", 0)
+    if classifier.has_memory and memories:
+        found = redrawn_accuracies(
+            classifier,
+            data.test,
+            data.train,
+            memories=memories,
+            memory=classifier.config.recipe["memory"],
+            seed=classifier.config.seed,
+        )
+        measured[f"{data.name}:test"]["redrawn"] = [round(value, 2) for value in found]
     classifier.config = replace(classifier.config, measured=measured)
     classifier.save_pretrained(folder)
     return measured

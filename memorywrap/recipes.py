@@ -1,14 +1,22 @@
-"""Recipes: how a network is trained. A recipe is a value; overriding one gives another."""
+"""Recipes: how a network is trained, as values; and `Training`, which adds on what."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import nn
+
 from memorywrap.augment import Augment
+from memorywrap.checkpoint import Config
+from memorywrap.datasets import ImageData, bank_recipe
+
+BANK_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,55 @@ class Recipe:
             )
 
 
+@dataclass(frozen=True)
+class Training:
+    """What is trained: all that a run folder must agree on to be resumed.
+
+    Attributes:
+        data: the data set.
+        recipe: how.
+        encoder, variant: which network.
+        seed: where initial weights, order, memories and augmentation come from.
+        title: what the model is called on the page.
+        precision: "bfloat16", "float32" or "auto".
+        bank: size of the bank that the model is evaluated and saved with.
+    """
+
+    data: ImageData
+    recipe: Recipe
+    encoder: str = "compact"
+    variant: str = "memory-wrap"
+    seed: int = 0
+    title: str = ""
+    precision: str = "auto"
+    bank: int = BANK_SIZE
+
+    def config(self) -> dict[str, Any]:
+        """For RUN/config.json."""
+        return {
+            "data": self.data.version,
+            "classes": self.data.classes,
+            "encoder": self.encoder,
+            "variant": self.variant,
+            "seed": self.seed,
+            "bank": self.bank,
+            "recipe": dataclasses.asdict(self.recipe),
+        }
+
+    def model_config(self) -> Config:
+        """For the checkpoint."""
+        return Config(
+            title=self.title or self.data.name,
+            encoder=self.encoder,
+            classes=self.data.classes,
+            variant=self.variant,
+            bank=bank_recipe(self.data, self.bank, self.seed),
+            recipe=dataclasses.asdict(self.recipe),
+            seed=self.seed,
+            data=self.data.version,
+        )
+
+
 def recipe_for(name: str, data: str) -> Recipe:
     """The recipe of that name for a data set ("digits", "cifar10", "svhn", "folder:...", ...).
 
@@ -89,8 +146,40 @@ def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     return recipe
 
 
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step (from 0)."""
+    if recipe.schedule == "steps":
+        passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.milestones)
+        return recipe.learning_rate * 0.1**passed
+    done = (step + 0.5) / (recipe.epochs * steps_per_epoch)
+    if done < recipe.warmup:
+        return recipe.learning_rate * done / recipe.warmup
+    left = (1 - done) / (1 - recipe.warmup)
+    if recipe.schedule == "cosine":
+        left = (1 - math.cos(math.pi * left)) / 2
+    return recipe.learning_rate * left
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer, with weight decay where the recipe wants it."""
+    parameters = list(model.parameters())
+    weights = [value for value in parameters if value.ndim > 1 or recipe.decay_all]
+    others = [value for value in parameters if value.ndim <= 1 and not recipe.decay_all]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+
+
 def _paper(kind: str) -> Recipe:
-    """arXiv 2106.01440, appendix: SGD with milestones; digits are never mirrored."""
+    """arXiv 2106.01440 and its code: SGD with milestones; mirror images are all the augmentation,
+    and there is none of digits."""
     epochs, milestones = (40, (20, 30)) if kind in ("svhn", "digits") else (300, (150, 225))
     flip = kind not in ("svhn", "digits")
     return Recipe(
@@ -102,7 +191,7 @@ def _paper(kind: str) -> Recipe:
         schedule="cosine" if kind == "cinic10" else "steps",
         warmup=0.0,
         milestones=milestones,
-        augment=Augment(translate=4, flip=True) if flip else Augment(),
+        augment=Augment(flip=flip),
     )
 
 

@@ -14,12 +14,16 @@ import csv
 import json
 import os
 import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")
 _SPARE_BYTES = 50_000_000
@@ -160,3 +164,59 @@ class RunFolder:
         partial = self.path / f"{name}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.path / name)
+
+
+def packed(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What modules and their optimizer know, as named tensors."""
+    tensors = {
+        f"{prefix}.{name}": value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+    for index, entries in optimizer.state_dict()["state"].items():
+        for name, value in entries.items():
+            if value is not None:
+                tensors[f"optimizer.{index}.{name}"] = value
+    return tensors
+
+
+def unpack(
+    tensors: dict[str, Tensor], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Undo `packed`, into modules and an optimizer of the same kind."""
+    for prefix, module in modules.items():
+        module.load_state_dict(_under(prefix, tensors))
+    state = optimizer.state_dict()
+    for name, value in _under("optimizer", tensors).items():
+        index, key = name.split(".")
+        state["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(state)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries PREFIX.name, as name."""
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)
+    }
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C only notes the wish, so that no step is left half made."""
+    wishes: list[int] = []
+
+    def note(signum: int, frame: Any) -> None:
+        if wishes:
+            raise KeyboardInterrupt
+        wishes.append(signum)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # only the main thread may ask for signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(wishes)
+    finally:
+        signal.signal(signal.SIGINT, before)

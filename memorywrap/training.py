@@ -6,13 +6,8 @@ Chance at a step depends on (seed, epoch, step) alone, so a resumed run repeats 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from memorywrap import evaluation
+from memorywrap import distributed, evaluation
 from memorywrap.augment import augment
 from memorywrap.bank import MemoryBank
-from memorywrap.checkpoint import Config
+from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier, choose_device
-from memorywrap.datasets import ImageData, balanced, bank_recipe
-from memorywrap.recipes import Recipe
-from memorywrap.runs import RunFolder
+from memorywrap.datasets import balanced
+from memorywrap.distributed import Processes
+from memorywrap.recipes import Training, learning_rate, make_optimizer
+from memorywrap.runs import RunFolder, packed, stop_on_interrupt, unpack
 
-BANK_SIZE = 100
+_SECONDS_BETWEEN_SAVES = 15
 _OFTEN = 20  # tests on so many epochs of a run at most: testing is not what the time is for
-
-
-@dataclass(frozen=True)
-class Training:
-    """What is trained: all that a run folder must agree on to be resumed.
-
-    Attributes:
-        data: the data set.
-        recipe: how.
-        encoder, variant: which network.
-        seed: where initial weights, order, memories and augmentation come from.
-        title: what the model is called on the page.
-        precision: "bfloat16", "float32" or "auto".
-        bank: size of the bank that the model is evaluated and saved with.
-    """
-
-    data: ImageData
-    recipe: Recipe
-    encoder: str = "compact"
-    variant: str = "memory-wrap"
-    seed: int = 0
-    title: str = ""
-    precision: str = "auto"
-    bank: int = BANK_SIZE
-
-    def config(self) -> dict[str, Any]:
-        """For RUN/config.json."""
-        return {
-            "data": self.data.version,
-            "classes": self.data.classes,
-            "encoder": self.encoder,
-            "variant": self.variant,
-            "seed": self.seed,
-            "bank": self.bank,
-            "recipe": dataclasses.asdict(self.recipe),
-        }
 
 
 class Interrupted(Exception):
@@ -80,6 +40,9 @@ def train(
 ) -> MemoryWrapClassifier:
     """Train a classifier, or go on where the run in the folder stopped.
 
+    Under torchrun, all processes make the steps together and the first one writes; the folder must
+    then be visible to all.
+
     Returns:
         The averaged model with its bank, as it was before saving.
 
@@ -87,32 +50,78 @@ def train(
         RunError: the folder cannot be written or holds another run.
         Interrupted: Ctrl-C; the folder holds a loadable checkpoint and can be resumed.
     """
-    return Trainer(training, RunFolder(folder), choose_device(device)).run(progress=progress)
+    processes, chosen = distributed.join(device)
+    trainer = Trainer(training, RunFolder(folder), chosen, processes)
+    return trainer.run(progress=progress and processes.first)
+
+
+def train_and_measure(
+    training: Training,
+    folder: str | Path,
+    exams: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any] | None:
+    """`train`, then measure the model as saved, and note the result in the run folder.
+
+    Returns:
+        The content of RUN/result.json; None in all processes but the first.
+
+    Raises:
+        As `train`.
+    """
+    run = RunFolder(folder)
+    model = train(training, folder, device=device, progress=progress)
+    processes, _ = distributed.join(device)
+    distributed.leave(processes)
+    if not processes.first:
+        return None
+    used = model.device
+    result = {
+        "measured": evaluation.measure(run.checkpoint, training.data, exams),
+        "seconds": round(sum(row["seconds"] for row in run.metrics()), 1),
+        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
+        "processes": processes.count,
+        "versions": library_versions(),
+    }
+    run.finish(result)
+    return result
 
 
 class Trainer:
     """The state of a training between two steps, and how to make the next one."""
 
-    def __init__(self, training: Training, run: RunFolder, device: torch.device):
+    def __init__(
+        self,
+        training: Training,
+        run: RunFolder,
+        device: torch.device,
+        processes: Processes | None = None,
+    ):
         self.training, self.run_folder, self.device = training, run, device
+        self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
         torch.manual_seed(training.seed)
-        self.model = MemoryWrapClassifier(_model_config(training)).to(device)
+        self.model = MemoryWrapClassifier(training.model_config()).to(device)
         self.model.to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = _optimizer(self.model, self.recipe)
+        self.shared = distributed.share_training(self.model, self.processes)
+        self.optimizer = make_optimizer(self.model, self.recipe)
         self.half = {"bfloat16": True, "float32": False}.get(
             training.precision, evaluation.bfloat16_pays(device)
         )
         self.images = self.data.train.images.to(device)
         self.labels = self.data.train.labels.to(device)
         self.step = 0
-        # Of the present epoch: summed loss, right predictions, inputs seen, seconds.
-        self.sums = torch.zeros(4, dtype=torch.float64)
+        # Of the present epoch: summed loss, right predictions, inputs seen.
+        self.sums = torch.zeros(3, device=device)
+        self.seconds = 0.0
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.labels) / self.recipe.batch)
+        """Whole batches only, as in the paper: a small last one would weigh its images more."""
+        return max(1, len(self.labels) // self.recipe.batch)
 
     @property
     def total_steps(self) -> int:
@@ -120,81 +129,115 @@ class Trainer:
 
     def run(self, progress: bool = True) -> MemoryWrapClassifier:
         """All steps from here to the last, with everything written to the run folder."""
-        size = sum(value.nbytes for value in self.model.state_dict().values())
-        self.run_folder.prepare(self.training.config(), needed_bytes=6 * size)
+        if self.processes.first:
+            size = sum(value.nbytes for value in self.model.state_dict().values())
+            self.run_folder.prepare(self.training.config(), needed_bytes=6 * size)
+        self.processes.wait()
         self.load(self.run_folder.load_state())
-        started = time.monotonic()
-        with _stop_on_interrupt() as stopped, self._bar(progress) as bar:
+        saved = shown = time.monotonic()
+        with stop_on_interrupt() as wished, self._bar(progress) as bar:
             while self.step < self.total_steps:
-                self.make_step()
-                self.sums[3] += time.monotonic() - started
                 started = time.monotonic()
-                bar.update(min(self.recipe.batch, len(self.labels)))
-                bar.set_postfix_str(self._standing(), refresh=False)
+                stop = self.make_step(wished())
+                self.seconds += time.monotonic() - started
+                bar.update(self.inputs_per_step)
+                if time.monotonic() - shown > 0.2:  # reading the sums waits for a GPU
+                    bar.set_postfix_str(self._standing(), refresh=False)
+                    shown = time.monotonic()
                 if self.step % self.steps_per_epoch == 0:
-                    self.finish_epoch()
-                    started = time.monotonic()
-                elif stopped():
+                    self.finish_epoch(progress)
+                last = self.step == self.total_steps
+                # Epochs of a second are not saved one by one: writing would take as long.
+                if (
+                    stop
+                    or last
+                    or (
+                        self.step % self.steps_per_epoch == 0
+                        and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES
+                    )
+                ):
                     self.save()
-                if stopped():
+                    saved = time.monotonic()
+                if stop and not last:
                     raise Interrupted(
                         f"interrupted and saved after step {self.step} of {self.total_steps}; "
                         "the same command resumes it"
                     )
+        self.processes.wait()
         return self.averaged
 
-    def make_step(self) -> None:
-        """One step: forward, backward, new weights, new average."""
+    @property
+    def inputs_per_step(self) -> int:
+        return min(self.recipe.batch, len(self.labels))
+
+    def make_step(self, wish_to_stop: bool = False) -> bool:
+        """One step: forward, backward, new weights, new average.
+
+        Returns:
+            Whether any process wishes to stop.
+        """
         epoch, at = divmod(self.step, self.steps_per_epoch)
         inputs, memory, labels = self.batch(epoch, at)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps_per_epoch)
         self.model.train()
         with evaluation.half_precision(self.device, self.half):
-            logits = self.model(inputs, memory)
-        loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.recipe.label_smoothing
+            if self.processes.count == 1:
+                logits = self.shared(inputs, memory)
+            else:
+                logits = self.shared(inputs, memory, self._memory_size)
+        summed = functional.cross_entropy(
+            logits.float(), labels, label_smoothing=self.recipe.label_smoothing, reduction="sum"
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # DistributedDataParallel averages the gradients of the processes: each counts for its share.
+        (summed * (self.processes.count / self.inputs_per_step)).backward()
         self.optimizer.step()
         self.step += 1
         self._average()
         right = (logits.argmax(dim=1) == labels).sum()
-        count = len(labels)
-        self.sums[:3] += torch.tensor([loss.item() * count, right.item(), count])
+        stop = torch.tensor(float(wish_to_stop), device=self.device)
+        count = torch.tensor(float(len(labels)), device=self.device)
+        sums = self.processes.total(torch.stack([summed.detach(), right, count, stop]))
+        self.sums += sums[:3]
+        return wish_to_stop if self.processes.count == 1 else sums[3].item() > 0
 
     def batch(self, epoch: int, at: int) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Inputs and memory samples, augmented, and the inputs' labels, of one step of an epoch."""
-        recipe, count = self.recipe, len(self.labels)
+        """This process's inputs and memory samples, augmented, and the inputs' labels, of one step
+        of an epoch."""
+        count, size = len(self.labels), self.inputs_per_step
         order = torch.randperm(count, generator=self._chance(epoch))
-        rows = order[at * recipe.batch : (at + 1) * recipe.batch]
-        inputs = len(rows)
+        rows = order[at * size : (at + 1) * size]
         chance = self._chance(epoch, at)
         if self.model.has_memory:
-            rows = torch.cat([rows, torch.randperm(count, generator=chance)[: recipe.memory]])
+            rows = torch.cat([rows, torch.randperm(count, generator=chance)[: self._memory_size]])
         # Dropout draws from torch's own generator.
-        torch.manual_seed(chance.initial_seed())
+        torch.manual_seed(chance.initial_seed() + self.processes.rank)
         rows = rows.to(self.device)
         if self.device.type == "cuda":
             chance = torch.Generator(self.device).manual_seed(chance.initial_seed())
-        pixels = augment(self.images[rows], recipe.augment, chance)
+        # Every process augments all of it, which is cheap, so that chance is that of one process.
+        pixels = augment(self.images[rows], self.recipe.augment, chance)
         pixels = pixels.to(memory_format=torch.channels_last)
-        memory = pixels[inputs:] if self.model.has_memory else None
-        return pixels[:inputs], memory, self.labels[rows[:inputs]]
+        share = self.processes.share
+        memory = share(pixels[size:]) if self.model.has_memory else None
+        return share(pixels[:size]), memory, share(self.labels[rows[:size]])
 
-    def finish_epoch(self) -> None:
-        """Measure, write down and save after the last step of an epoch."""
+    @property
+    def _memory_size(self) -> int:
+        return min(self.recipe.memory, len(self.labels))
+
+    def finish_epoch(self, progress: bool = True) -> None:
+        """Measure and write down what the epoch brought."""
         epoch = self.step // self.steps_per_epoch
-        every = max(1, self.recipe.epochs // _OFTEN)
+        loss, right, count = self.sums.tolist()
+        seconds, self.seconds = self.seconds, 0.0
+        self.sums.zero_()
+        if not self.processes.first:
+            return
         tested = None
-        if self.averaged.has_memory:
-            self.averaged.set_bank(self.bank())
-        if epoch % every == 0 or epoch == self.recipe.epochs:
-            with evaluation.half_precision(self.device, self.half):
-                predicted = evaluation.predictions(self.averaged, self.data.test.images)
-            tested = evaluation.accuracy(predicted, self.data.test.labels)
-        loss, right, count, seconds = self.sums.tolist()
+        if epoch % max(1, self.recipe.epochs // _OFTEN) == 0 or epoch == self.recipe.epochs:
+            tested = self._test()
         self.run_folder.add_metrics(
             {
                 "epoch": epoch,
@@ -202,14 +245,19 @@ class Trainer:
                 "accuracy": 100 * right / count,
                 "test_accuracy": tested,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "seconds": seconds,
+                "seconds": round(seconds, 3),
             }
         )
-        self.sums.zero_()
-        self.save()
-        if tested is not None:
-            self.run_folder.draw_curves()
+        if tested is not None and progress:
             tqdm.write(f"epoch {epoch}: loss {loss / count:.3f}, test accuracy {tested:.2f} %")
+
+    def _test(self) -> float:
+        """Accuracy of the averaged model; nothing is chosen by it."""
+        if self.averaged.has_memory:
+            self.averaged.set_bank(self.bank())
+        with evaluation.half_precision(self.device, self.half):
+            predicted = evaluation.predictions(self.averaged, self.data.test.images)
+        return evaluation.accuracy(predicted, self.data.test.labels)
 
     def bank(self) -> MemoryBank:
         """A bank for the averaged model: balanced training samples, drawn by the seed."""
@@ -220,30 +268,30 @@ class Trainer:
 
     def save(self) -> None:
         """State for resuming, and the averaged model as a checkpoint folder."""
-        tensors = {"step": torch.tensor(self.step), "sums": self.sums}
-        tensors |= {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
-        for index, entries in self.optimizer.state_dict()["state"].items():
-            for name, value in entries.items():
-                if value is not None:
-                    tensors[f"optimizer.{index}.{name}"] = value
-        self.run_folder.save_state(tensors)
+        if not self.processes.first:
+            return
+        tensors = {
+            "step": torch.tensor(self.step),
+            "sums": self.sums,
+            "seconds": torch.tensor(self.seconds),
+        }
+        self.run_folder.save_state(tensors | packed(self._modules, self.optimizer))
         if self.averaged.has_memory:
             self.averaged.set_bank(self.bank())  # the weights have moved since the last one
         self.averaged.save_pretrained(self.run_folder.checkpoint)
+        self.run_folder.draw_curves()
 
     def load(self, tensors: dict[str, Tensor] | None) -> None:
         """Go to where `save` was called."""
         if tensors is None:
             return
-        self.step, self.sums = int(tensors["step"]), tensors["sums"]
-        for prefix, module in (("model.", self.model), ("averaged.", self.averaged)):
-            module.load_state_dict(_under(prefix, tensors))
-        optimizer = self.optimizer.state_dict()
-        for name, value in _under("optimizer.", tensors).items():
-            index, key = name.split(".")
-            optimizer["state"].setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(optimizer)
+        self.step, self.seconds = int(tensors["step"]), float(tensors["seconds"])
+        self.sums = tensors["sums"].to(self.device)
+        unpack(tensors, self._modules, self.optimizer)
+
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "averaged": self.averaged}
 
     def _chance(self, *place: int) -> torch.Generator:
         """A generator for a place in the training: (epoch,) for its order, (epoch, step) else."""
@@ -264,10 +312,9 @@ class Trainer:
             mine[name].copy_(theirs[name])
 
     def _bar(self, progress: bool) -> tqdm:
-        count = len(self.labels)
         return tqdm(
-            total=self.recipe.epochs * count,
-            initial=int(self.step / self.steps_per_epoch * count),
+            total=self.total_steps * self.inputs_per_step,
+            initial=self.step * self.inputs_per_step,
             unit=" images",
             unit_scale=True,
             dynamic_ncols=True,
@@ -275,8 +322,8 @@ class Trainer:
         )
 
     def _standing(self) -> str:
-        loss, right, count, _ = self.sums.tolist()
-        return f"loss {loss / count:.3f}, accuracy {100 * right / count:.1f} %"
+        loss, right, count = self.sums.tolist()
+        return f"loss {loss / count:.3f}, accuracy {100 * right / count:.1f} %" if count else ""
 
 
 def epochs_within(training: Training, minutes: float, device: str = "auto") -> int:
@@ -290,76 +337,3 @@ def epochs_within(training: Training, minutes: float, device: str = "auto") -> i
     seconds = (time.monotonic() - started) / count
     # Tests and checkpoints between the epochs cost about a twentieth.
     return max(1, int(0.95 * 60 * minutes / seconds / trial.steps_per_epoch))
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step (from 0)."""
-    if recipe.schedule == "steps":
-        passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.milestones)
-        return recipe.learning_rate * 0.1**passed
-    done = (step + 0.5) / (recipe.epochs * steps_per_epoch)
-    if done < recipe.warmup:
-        return recipe.learning_rate * done / recipe.warmup
-    left = (1 - done) / (1 - recipe.warmup)
-    if recipe.schedule == "cosine":
-        left = (1 - math.cos(math.pi * left)) / 2
-    return recipe.learning_rate * left
-
-
-def _model_config(training: Training) -> Config:
-    return Config(
-        title=training.title or training.data.name,
-        encoder=training.encoder,
-        classes=training.data.classes,
-        variant=training.variant,
-        bank=bank_recipe(training.data, training.bank, training.seed),
-        recipe=dataclasses.asdict(training.recipe),
-        seed=training.seed,
-        data=training.data.version,
-    )
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
-    weights = [value for value in parameters if value.ndim > 1 or recipe.decay_all]
-    others = [value for value in parameters if value.ndim <= 1 and not recipe.decay_all]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names begin so, without that beginning."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-@contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C only notes the wish, so that no step is left half made."""
-    wishes: list[int] = []
-
-    def note(signum: int, frame: Any) -> None:
-        if wishes:
-            raise KeyboardInterrupt
-        wishes.append(signum)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # only the main thread may ask for signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(wishes)
-    finally:
-        signal.signal(signal.SIGINT, before)

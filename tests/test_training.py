@@ -1,0 +1,490 @@
+"""Training: it learns, resumes to the same result, and survives what happens to a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from memorywrap import cli, distributed, evaluation, training
+from memorywrap.augment import Augment, augment
+from memorywrap.checkpoint import VARIANTS
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.datasets import ImageData, Split
+from memorywrap.distributed import Processes
+from memorywrap.encoders import ENCODERS
+from memorywrap.recipes import Recipe, Training, learning_rate, overridden, recipe_for
+from memorywrap.runs import RunError, RunFolder
+from memorywrap.training import Interrupted, Trainer, train, train_and_measure
+
+COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
+SHORT = Recipe("test", epochs=2, batch=16, memory=8, learning_rate=0.05, test_memories=2)
+CPU = torch.device("cpu")
+
+
+def coloured(count, seed):
+    """Noisy squares of three colours: a task that a few steps solve."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    noise = torch.randint(-50, 50, (count, 3, 32, 32), generator=generator)
+    images = (torch.tensor(COLOURS)[labels][:, :, None, None] + noise).clamp(0, 255)
+    return Split(images.to(torch.uint8), labels)
+
+
+DATA = ImageData(
+    "colours",
+    ("red", "green", "blue"),
+    coloured(48, 0),
+    coloured(30, 1),
+    {"name": "colours", "train": 48},
+)
+TINY = Training(DATA, SHORT, encoder="tiny", bank=6, precision="float32")
+REAL = tuple(ENCODERS)
+
+
+def tiny_encoder():
+    """All that training must carry along (running statistics, dropout), in milliseconds."""
+    encoder = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=4, bias=False),
+        nn.BatchNorm2d(8),
+        nn.SiLU(),
+        nn.Conv2d(8, 16, 3, bias=False),
+        nn.BatchNorm2d(16),
+        nn.SiLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+    )
+    encoder.embedding_dim = 16
+    return encoder
+
+
+@pytest.fixture(autouse=True)
+def small_and_calm(monkeypatch):
+    """A tiny encoder in the registry, and one thread: more cost time on so little work."""
+    monkeypatch.setitem(ENCODERS, "tiny", tiny_encoder)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_same(first, second, **tolerance):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(
+            value, second[name], **tolerance or {"rtol": 0, "atol": 0}, msg=lambda m, n=name: n + m
+        )
+
+
+def test_a_short_training_learns_and_leaves_a_complete_run_folder(tmp_path):
+    result = train_and_measure(
+        replace(TINY, recipe=replace(SHORT, epochs=8)), tmp_path, progress=False
+    )
+    measured = result["measured"]["colours:test"]
+    assert measured["accuracy"] > 80 and measured["images"] == 30  # chance is 33
+    assert len(measured["redrawn"]) == 2 and min(measured["redrawn"]) > 80
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == list(range(1, 9))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert json.loads((tmp_path / "config.json").read_text())["recipe"]["epochs"] == 8
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    loaded = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
+    assert loaded.config.measured == result["measured"]
+    assert loaded.bank.labels.bincount().tolist() == [2, 2, 2]
+    found = evaluation.predictions(loaded, DATA.test.images)
+    assert evaluation.accuracy(found, DATA.test.labels) == pytest.approx(
+        measured["accuracy"], abs=0.01
+    )
+    assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.pkl"))
+
+
+class StopAfter:
+    """Stands in for Ctrl-C: wishes to stop after so many steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
+
+
+def interrupted_after(steps, monkeypatch):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def stop():
+        yield StopAfter(steps)
+
+    monkeypatch.setattr(training, "stop_on_interrupt", stop)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4])  # inside an epoch, at its end, inside the next one
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, steps, optimizer):
+    recipe = replace(
+        SHORT,
+        optimizer=optimizer,
+        average=0.9,
+        learning_rate=0.01,
+        augment=Augment(translate=2, flip=True, cutout=4, contrast=0.2),
+    )
+    tiny = replace(TINY, recipe=recipe)
+    whole = train(tiny, tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch:
+        interrupted_after(steps, patch)
+        with pytest.raises(Interrupted, match=f"after step {steps} of 6"):
+            train(tiny, tmp_path / "cut", progress=False)
+    MemoryWrapClassifier.from_pretrained(tmp_path / "cut/checkpoint")  # loadable as it is
+    resumed = train(tiny, tmp_path / "cut", progress=False)
+    assert_same(weights(whole), weights(resumed))
+    assert torch.equal(whole.bank.embeddings, resumed.bank.embeddings)
+    whole_rows, resumed_rows = (RunFolder(tmp_path / run).metrics() for run in ("whole", "cut"))
+    for expected, found in zip(whole_rows, resumed_rows, strict=True):
+        expected.pop("seconds"), found.pop("seconds")
+        assert found == pytest.approx(expected)
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+    long = replace(TINY, recipe=replace(SHORT, epochs=500))
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(Interrupted, match="the same command resumes it"):
+        train(long, tmp_path, progress=False)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert int(RunFolder(tmp_path).load_state()["step"]) > 0
+    MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
+
+
+def test_seeds_make_runs_and_nothing_else_does(tmp_path):
+    first = train(TINY, tmp_path / "1", progress=False)
+    torch.manual_seed(99)
+    again = train(TINY, tmp_path / "2", progress=False)
+    other = train(replace(TINY, seed=1), tmp_path / "3", progress=False)
+    assert_same(weights(first), weights(again))
+    name = "encoder.0.weight"
+    assert not torch.equal(weights(first)[name], weights(other)[name])
+
+
+def test_memory_is_drawn_anew_at_every_step_and_every_image_is_seen_once(tmp_path):
+    trainer = Trainer(TINY, RunFolder(tmp_path), CPU)
+    images, memories = [], []
+    for at in range(trainer.steps_per_epoch):
+        inputs, memory, labels = trainer.batch(0, at)
+        assert inputs.shape == (16, 3, 32, 32) and memory.shape == (8, 3, 32, 32)
+        images.append(inputs)
+        memories.append(memory)
+        # The label belongs to its image: the colour says so.
+        assert torch.equal(inputs.mean(dim=(2, 3)).argmax(dim=1), labels)
+    keys = {image.numpy().tobytes() for image in torch.cat(images)}
+    assert len(keys) == 48
+    assert not torch.equal(memories[0], memories[1])
+    assert not torch.equal(trainer.batch(1, 0)[0], images[0])
+    assert torch.equal(trainer.batch(0, 0)[1], memories[0])
+
+
+def test_the_average_is_of_the_weights_and_starts_quickly(tmp_path):
+    trainer = Trainer(replace(TINY, recipe=replace(SHORT, average=0.5)), RunFolder(tmp_path), CPU)
+    name = "head.classifier.fc2.weight"
+    before = weights(trainer.averaged)[name]
+    trainer.make_step()
+    after = weights(trainer.model)[name]
+    decay = 2 / 11  # of step 1: (1 + 1) / (10 + 1), below the recipe's 0.5
+    torch.testing.assert_close(
+        weights(trainer.averaged)[name], decay * before + (1 - decay) * after
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("encoder", REAL)
+def test_every_encoder_and_variant_steps_and_round_trips(tmp_path, encoder, variant):
+    recipe = replace(SHORT, batch=3, memory=3, learning_rate=0.001)
+    data = replace(DATA, train=coloured(3, 0), test=coloured(3, 1))
+    tiny = replace(TINY, data=data, recipe=recipe, encoder=encoder, variant=variant, bank=3)
+    trainer = Trainer(tiny, RunFolder(tmp_path), CPU)
+    trainer.make_step()
+    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
+    unmoved = [
+        name
+        for name, value in trainer.model.named_parameters()
+        if value.grad is None or not value.grad.any()
+    ]
+    assert not unmoved
+    if variant != "std":
+        trainer.averaged.set_bank(trainer.bank())
+    trainer.averaged.save_pretrained(tmp_path / "checkpoint")
+    loaded = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
+    expected = trainer.averaged.classify(data.test.images)[0]
+    found = loaded.classify(data.test.images)[0]
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)  # half precision on disk
+
+
+def test_a_run_folder_of_other_settings_is_refused_by_what_differs(tmp_path):
+    train(TINY, tmp_path, progress=False)
+    with pytest.raises(RunError, match="seed is 0 there and 5 here"):
+        train(replace(TINY, seed=5), tmp_path, progress=False)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "make_step", lambda *_: pytest.fail("a step was made"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        train(TINY, tmp_path / "file/run", progress=False)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
+    with pytest.raises(RunError, match="has 10 MB free: a run needs"):
+        train(TINY, tmp_path / "run", progress=False)
+
+
+def test_a_damaged_state_says_what_to_do(tmp_path):
+    train(TINY, tmp_path, progress=False)
+    (tmp_path / "state.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(RunError, match=r"is damaged .* remove it to start again"):
+        train(TINY, tmp_path, progress=False)
+
+
+# --- recipes ---
+
+
+def test_the_papers_recipe_is_the_papers():
+    svhn, cifar, cinic = (recipe_for("paper", name) for name in ("svhn", "cifar10", "cinic10"))
+    for recipe in (svhn, cifar, cinic):
+        assert (recipe.optimizer, recipe.learning_rate, recipe.momentum) == ("sgd", 0.1, 0.9)
+        assert (recipe.weight_decay, recipe.decay_all) == (5e-4, True)
+        assert (recipe.batch, recipe.memory, recipe.test_memories) == (128, 100, 5)
+        assert (recipe.label_smoothing, recipe.average) == (0.0, 0.0)
+    assert (svhn.epochs, svhn.milestones, svhn.augment) == (40, (20, 30), Augment())
+    assert (cifar.epochs, cifar.milestones, cifar.augment) == (300, (150, 225), Augment(flip=True))
+    assert (cinic.epochs, cinic.schedule) == (300, "cosine")
+    rates = [learning_rate(svhn, epoch * 7, 7) for epoch in (0, 19, 20, 29, 30, 39)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    # Cosine: half at the middle, nearly nothing at the end, as torch's CosineAnnealingLR.
+    assert learning_rate(cinic, 150 * 10, 10) == pytest.approx(0.05, rel=1e-2)
+    assert learning_rate(cinic, 300 * 10 - 1, 10) < 1e-6
+
+
+def test_a_linear_schedule_rises_and_falls():
+    recipe = replace(SHORT, epochs=10, warmup=0.2, learning_rate=1.0)
+    rates = [learning_rate(recipe, step, 10) for step in range(100)]
+    assert rates[0] < 0.05 and max(rates) == pytest.approx(1.0, abs=0.03) and rates[-1] < 0.01
+    assert max(range(100), key=rates.__getitem__) in (19, 20)
+
+
+def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken():
+    recipe = overridden(
+        SHORT,
+        {
+            "batch": "32",
+            "learning_rate": "1",
+            "optimizer": "adamw",
+            "milestones": "[3, 4]",
+            "augment.flip": "True",
+            "augment.scale": "0.5",
+        },
+    )
+    assert recipe == replace(
+        SHORT,
+        batch=32,
+        learning_rate=1.0,
+        optimizer="adamw",
+        milestones=(3, 4),
+        augment=Augment(flip=True, scale=0.5),
+    )
+    for changes, message in [
+        ({"bacth": "32"}, "unknown setting 'bacth'"),
+        ({"augment.flop": "true"}, "unknown setting 'flop'"),
+        ({"batch": "32.5"}, r"batch: expected a value like 16 \(int\), received '32.5'"),
+        ({"batch": "many"}, "received 'many'"),
+        ({"batch": "true"}, "received 'true'"),
+        ({"optimizer": "adam"}, "unknown optimizer 'adam': expected one of sgd, adamw"),
+        ({"batch": "1"}, "a batch of 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            overridden(SHORT, changes)
+    with pytest.raises(ValueError, match="unknown recipe 'quick'"):
+        recipe_for("quick", "svhn")
+
+
+# --- augmentation ---
+
+
+def gradient_images(count):
+    values = torch.arange(32 * 32).view(1, 1, 32, 32).expand(count, 3, 32, 32)
+    return (values // 4).to(torch.uint8)
+
+
+def test_no_augmentation_leaves_the_pixels():
+    images = coloured(4, 0).images
+    assert torch.equal(augment(images, Augment(), torch.Generator()), images / 255)
+
+
+def test_shifts_and_flips_move_whole_pixels_and_mirror_at_the_edges():
+    images = coloured(40, 0).images
+    settings = Augment(translate=2, flip=True)
+    found = augment(images, settings, torch.Generator().manual_seed(3))
+    padded = functional.pad(images / 255, (2, 2, 2, 2), mode="reflect")
+    seen = set()
+    for image, moved in zip(padded, found, strict=True):
+        matches = [
+            (top, left, flip)
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            if torch.equal(
+                image[:, top : top + 32, left : left + 32].flip(2 if flip else ()), moved
+            )
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) > 20
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augment(rotate=10, scale=0.2, shear=0.1, translate=3),
+        Augment(brightness=0.2, contrast=0.4, colour=0.1, invert=0.5),
+        Augment(cutout=8),
+    ],
+)
+def test_augmented_images_are_alike_valid_and_repeatable(settings):
+    images = gradient_images(16)
+    first, again = (augment(images, settings, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == images.shape and first.dtype == torch.float32
+    assert first.min() >= 0 and first.max() <= 1
+    assert len({image.numpy().tobytes() for image in first}) == 16
+    assert torch.equal(images, gradient_images(16))  # the data set is not touched
+
+
+def test_negatives_and_cut_outs_are_what_they_say():
+    images = coloured(64, 0).images
+    negatives = augment(images, Augment(invert=1.0), torch.Generator())
+    torch.testing.assert_close(negatives, 1 - images / 255)
+    cut = augment(images, Augment(cutout=8), torch.Generator().manual_seed(0))
+    changed = (cut != images / 255).any(dim=1)
+    assert (cut[changed[:, None].expand_as(cut)] == 0.5).all()
+    rows, columns = changed.any(dim=2).sum(dim=1), changed.any(dim=1).sum(dim=1)
+    assert rows.max() <= 8 and columns.max() <= 8 and rows.float().mean() > 4
+
+
+# --- several processes ---
+
+
+def _train_as(rank, count, port, folder, queue):
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count)
+    )
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    encoder = tiny_encoder()
+    encoder[-1] = nn.Identity()  # dropout's chance differs between one process and two
+    ENCODERS["tiny"] = lambda: encoder
+    # An odd batch and memory, so that the shares differ in size.
+    recipe = replace(SHORT, epochs=1, batch=15, memory=7, augment=Augment(translate=2, flip=True))
+    model = train(replace(TINY, recipe=recipe), folder, device="cpu", progress=False)
+    processes, _ = distributed.join("cpu")
+    distributed.leave(processes)
+    if rank == 0:
+        queue.put({name: value.numpy() for name, value in model.state_dict().items()})
+
+
+def test_two_processes_equal_one(tmp_path):
+    import socket
+
+    spawn = torch.multiprocessing.get_context("spawn")
+    found = []
+    for count in (1, 2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        queue = spawn.Queue()
+        arguments = (count, port, tmp_path / str(count), queue)
+        workers = [
+            spawn.Process(target=_train_as, args=(rank, *arguments)) for rank in range(count)
+        ]
+        for worker in workers:
+            worker.start()
+        found.append({name: torch.from_numpy(v) for name, v in queue.get(timeout=120).items()})
+        for worker in workers:
+            worker.join(30)
+            assert worker.exitcode == 0
+    assert_same(*found, rtol=1e-3, atol=1e-4)
+    rows = [RunFolder(tmp_path / count).metrics()[0] for count in ("1", "2")]
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-3)
+    assert rows[0]["accuracy"] == pytest.approx(rows[1]["accuracy"], abs=100 / 45 + 0.01)
+
+
+def test_a_process_alone_shares_with_nobody():
+    values = torch.arange(5)
+    assert torch.equal(Processes().share(values), values)
+    assert [Processes(rank, 2).share(values).tolist() for rank in (0, 1)] == [[0, 1, 2], [3, 4]]
+
+
+# --- the command line ---
+
+
+@pytest.fixture
+def colour_folder(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "cache"))
+    for part, split in (("train", DATA.train), ("test", DATA.test)):
+        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            folder = tmp_path / "colours" / part / DATA.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
+    return f"folder:{tmp_path / 'colours'}"
+
+
+def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys):
+    settings = ["--set", "batch=16", "--set", "memory=8", "--set", "learning_rate=0.05"]
+    command = ["train", "--data", colour_folder, "--out", str(tmp_path / "run"), *settings]
+    assert cli.main([*command, "--epochs", "6", "--samples", "40", "--exam", colour_folder]) == 0
+    assert "of 30 images" in capsys.readouterr().out
+    checkpoint = str(tmp_path / "run/checkpoint")
+    command = ["evaluate", "--checkpoint", checkpoint, "--data", colour_folder, "--json"]
+    assert cli.main([*command, "--memories", "3", "--memory", "10"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 30 and found["accuracy"] > 60
+    assert sum(map(sum, found["confusion"])) == 30
+    right = sum(found["confusion"][index][index] for index in range(3))
+    assert found["accuracy"] == pytest.approx(100 * right / 30, abs=0.01)
+    assert len(found["memories"]["accuracies"]) == 3
+    assert cli.main([*command[:-1]]) == 0
+    assert "rows: true class" in capsys.readouterr().out
+
+
+def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):
+    run = ["--out", str(tmp_path / "run")]
+    for command, message in [
+        (["train", "--data", "folder:/nowhere", *run], "there is no folder /nowhere"),
+        (["train", "--data", colour_folder, *run, "--set", "epoch=3"], "unknown setting 'epoch'"),
+        (["train", "--data", colour_folder, *run, "--set", "epochs"], "expected NAME=VALUE"),
+        (["train", "--data", colour_folder, *run, "--exam", "svhn"], "svhn: no images"),
+        (["evaluate", "--checkpoint", "/nowhere", "--data", "svhn"], "no checkpoint folder"),
+    ]:
+        assert cli.main(command) == 2
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
+
+
+def test_confusion_counts_true_rows_and_predicted_columns():
+    table = evaluation.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), 3)
+    assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
