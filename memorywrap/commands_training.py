@@ -7,15 +7,17 @@ import json
 import statistics
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from memorywrap import distributed, evaluation
+from memorywrap import distributed, evaluation, replicate
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
 from memorywrap.recipes import Training, overridden, recipe_for
+from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.runs import RunFolder
 from memorywrap.training import Interrupted, epochs_within, train_and_measure
 
@@ -37,13 +39,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="instead of the recipe's")
     length.add_argument("--minutes", type=float, help="as many epochs as fit here")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change a setting of the recipe, such as batch=256 or augment.flip=true",
-    )
+    _add_set(parser)
     parser.add_argument(
         "--exam",
         action="append",
@@ -190,6 +186,58 @@ def _evaluation_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def add_replicate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="run folders, TABLE.md and TABLE.csv"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="runs per row")
+    parser.add_argument("--samples", nargs="+", metavar="N", help="only these rows: 1000 ... all")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--encoder", choices=tuple(ENCODERS), help="instead of the table's")
+    parser.add_argument("--recipe", choices=("fast", "paper"), help="instead of the table's")
+    _add_set(parser)
+    parser.add_argument(
+        "--print", action="store_true", help="train nothing: the table of the runs there are"
+    )
+    _add_machine(parser)
+    parser.set_defaults(run=_replicate)
+
+
+def _replicate(options: argparse.Namespace) -> int:
+    _use_threads(options.threads)
+    sizes = None
+    if options.samples is not None:
+        sizes = [None if text == "all" else int(text) for text in options.samples]
+    rows = replicate.rows(
+        options.table,
+        variants=options.variants,
+        samples=sizes,
+        encoder=options.encoder,
+        recipe=options.recipe,
+        settings=[_setting(text) for text in options.set],
+    )
+    folder = Path(options.out)
+
+    def write(*_: Any) -> None:
+        lines = replicate.results(rows, folder)
+        for suffix, text in ((".md", replicate.markdown(lines)), (".csv", replicate.as_csv(lines))):
+            (folder / f"{options.table}{suffix}").write_text(text, encoding="utf-8")
+
+    if not options.print:
+        try:
+            replicate.replicate(
+                rows, folder, range(options.seeds), device=options.device, after=write
+            )
+        except Interrupted as stop:
+            print(f"memorywrap replicate: {stop}", file=sys.stderr)
+            return 130
+    folder.mkdir(parents=True, exist_ok=True)
+    write()
+    print((folder / f"{options.table}.md").read_text(encoding="utf-8"), end="")
+    return 0
+
+
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
@@ -200,6 +248,16 @@ def _setting(text: str) -> tuple[str, str]:
 def _add_download(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--download", action="store_true", help="fetch cifar10 or svhn where it is missing"
+    )
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the recipe, such as batch=256 or augment.flip=true",
     )
 
 

@@ -1,0 +1,230 @@
+"""The paper's table, made from run folders: data set x variant x training samples, over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memorywrap.checkpoint import VARIANTS
+from memorywrap.datasets import describe, load_data
+from memorywrap.recipes import Training, overridden, recipe_for
+from memorywrap.runs import RunFolder
+from memorywrap.training import train_and_measure
+
+SEEDS = 3
+
+# MobileNetV2 in arXiv 2106.01440: mean accuracy in percent by (data, variant, training samples).
+PAPER: dict[tuple[str, str, int | None], float] = {
+    ("cifar10", "memory-wrap", 1000): 43.87,
+    ("cifar10", "memory-wrap", 2000): 57.12,
+    ("cifar10", "memory-wrap", 5000): 75.33,
+    ("cifar10", "memory-wrap", None): 88.49,
+    ("svhn", "std", 1000): 42.71,
+    ("svhn", "std", 2000): 70.87,
+    ("svhn", "memory-wrap", 1000): 66.93,
+    ("svhn", "memory-wrap", 2000): 81.44,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: what is trained, once per seed. No `samples` is all of them."""
+
+    data: str
+    variant: str
+    samples: int | None
+    recipe: str
+    encoder: str
+    settings: tuple[tuple[str, str], ...] = ()  # changes of the recipe, by name
+
+    def folder(self, seed: int) -> str:
+        """The name of a run folder."""
+        size = "all" if self.samples is None else str(self.samples)
+        changes = [f"{name}={value}" for name, value in self.settings]
+        data = self.data.replace("/", "_").replace(":", "_")
+        return "-".join(
+            [data, size, self.variant, self.encoder, self.recipe, *changes, f"seed{seed}"]
+        )
+
+
+TABLES: dict[str, tuple[tuple[str, str, str, tuple[int | None, ...]], ...]] = {
+    # name: (data, recipe, encoder, training samples), each with all three variants
+    "paper-cifar10": (("cifar10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
+    "paper-svhn": (("svhn", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
+    "paper-cinic10": (("cinic10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
+    "fast-cifar10": (("cifar10", "fast", "compact", (1000, 2000, 5000, None)),),
+    "fast-svhn": (("svhn", "fast", "compact", (1000, 2000)),),
+}
+TABLES["paper"] = (*TABLES["paper-svhn"], *TABLES["paper-cifar10"], *TABLES["paper-cinic10"])
+
+
+def rows(
+    table: str,
+    *,
+    variants: Sequence[str] = VARIANTS,
+    samples: Sequence[int | None] | None = None,
+    encoder: str | None = None,
+    recipe: str | None = None,
+    settings: Sequence[tuple[str, str]] = (),
+) -> list[Row]:
+    """The rows of a named table, fewer of them or with another encoder or recipe where asked.
+
+    Raises:
+        ValueError: no such table, or no row left.
+    """
+    if table not in TABLES:
+        raise ValueError(f"unknown table {table!r}: expected one of {', '.join(TABLES)}")
+    found = [
+        Row(data, variant, size, recipe or its_recipe, encoder or its_encoder, tuple(settings))
+        for data, its_recipe, its_encoder, sizes in TABLES[table]
+        for size in sizes
+        if samples is None or size in samples
+        for variant in VARIANTS
+        if variant in variants
+    ]
+    if not found:
+        raise ValueError(f"table {table}: no row is left of what was asked for")
+    return found
+
+
+def replicate(
+    wanted: Sequence[Row],
+    folder: str | Path,
+    seeds: Sequence[int],
+    *,
+    device: str = "auto",
+    progress: bool = True,
+    after: Callable[[Row, int], None] | None = None,
+) -> None:
+    """Make the runs that are missing; those begun are resumed, those finished left alone.
+
+    Args:
+        wanted: the rows.
+        folder: holds one run folder per row and seed.
+        seeds: one run each.
+        device: as for `train`.
+        progress: show bars.
+        after: called after each new run.
+    """
+    # Seed by seed, so that an early stop leaves every row with a number, not one with all.
+    for seed in seeds:
+        for row in wanted:
+            run = RunFolder(Path(folder) / row.folder(seed))
+            if run.result is not None:
+                continue
+            training = Training(
+                data=load_data(row.data, samples=row.samples, seed=seed),
+                recipe=overridden(recipe_for(row.recipe, row.data), dict(row.settings)),
+                encoder=row.encoder,
+                variant=row.variant,
+                seed=seed,
+            )
+            train_and_measure(training, run.path, device=device, progress=progress)
+            if after is not None:
+                after(row, seed)
+
+
+def results(wanted: Sequence[Row], folder: str | Path) -> list[dict[str, Any]]:
+    """What the run folders say about the rows; a row without a finished run has no numbers.
+
+    Runs of a row on different versions of the data are never averaged: each version is a line.
+    """
+    lines = []
+    for row in wanted:
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for config, result in _finished(row, Path(folder)):
+            groups.setdefault(describe(_full(config["data"])), []).append(result)
+        for version, found in groups.items() or [("", [])]:
+            lines.append(_line(row, version, found))
+    return lines
+
+
+def markdown(lines: Sequence[dict[str, Any]]) -> str:
+    """The table for people."""
+    head = ("data", "samples", "variant", "paper", "ours", "runs", "encoder", "recipe", "device")
+    rows = [
+        (
+            line["data_version"] or line["data"],
+            "all" if line["samples"] is None else f"{line['samples']:,}",
+            line["variant"],
+            _number(line["paper"]),
+            _number(line["mean"])
+            + ("" if line["deviation"] is None else f" ± {line['deviation']:.2f}"),
+            str(line["runs"]),
+            line["encoder"],
+            line["recipe"],
+            line["device"] or "",
+        )
+        for line in lines
+    ]
+    text = io.StringIO()
+    text.write(f"| {' | '.join(head)} |\n| {' | '.join('---' for _ in head)} |\n")
+    for row in rows:
+        text.write(f"| {' | '.join(row)} |\n")
+    text.write(
+        "\nAccuracy in percent: mean and standard deviation over the runs. Where a memory is read, "
+        "a run's accuracy is the mean of evaluations with different memories, 500 test images "
+        "sharing one. Paper: MobileNetV2 on the original images.\n"
+    )
+    return text.getvalue()
+
+
+def as_csv(lines: Sequence[dict[str, Any]]) -> str:
+    """The table for programs."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]))
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _finished(row: Row, folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    start = row.folder(0).removesuffix("0")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not path.name.startswith(start) or not path.name.removeprefix(start).isdigit():
+            continue
+        run = RunFolder(path)
+        config, result = run.config, run.result
+        if config is not None and result is not None:
+            yield config, result
+
+
+def _full(version: dict[str, Any]) -> dict[str, Any]:
+    """A data version without what the row says anyway."""
+    return {name: value for name, value in version.items() if name not in ("samples", "seed")}
+
+
+def _line(row: Row, version: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    accuracies = [_accuracy(result, row.data) for result in found]
+    devices = sorted({result["device"] for result in found})
+    return {
+        "data": row.data,
+        "data_version": version,
+        "samples": row.samples,
+        "variant": row.variant,
+        "encoder": row.encoder,
+        "recipe": row.recipe + "".join(f" {name}={value}" for name, value in row.settings),
+        "paper": PAPER.get((row.data, row.variant, row.samples)),
+        "mean": round(statistics.fmean(accuracies), 2) if accuracies else None,
+        "deviation": round(statistics.stdev(accuracies), 2) if len(accuracies) > 1 else None,
+        "runs": len(accuracies),
+        "seconds": round(statistics.fmean(result["seconds"] for result in found), 1)
+        if found
+        else None,
+        "device": ", ".join(devices),
+    }
+
+
+def _accuracy(result: dict[str, Any], data: str) -> float:
+    measured = result["measured"][f"{data}:test"]
+    redrawn = measured.get("redrawn")
+    return statistics.fmean(redrawn) if redrawn else measured["accuracy"]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,129 @@
+"""The table: made from run folders, continued where it stopped, with nothing typed by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from memorywrap import cli, datasets, replicate
+from memorywrap.datasets import ImageData, Split
+from memorywrap.encoders import ENCODERS
+from memorywrap.replicate import PAPER, TABLES, Row, markdown, results, rows
+from memorywrap.runs import RunFolder
+
+SETTINGS = ["--set", "batch=8", "--set", "memory=4", "--set", "epochs=1"]
+
+
+def finished(folder, row, seed, redrawn=(), accuracy=50.0, version=None):
+    """A run folder as training leaves it, with made-up numbers."""
+    run = RunFolder(folder / row.folder(seed))
+    version = version or {"name": row.data, "format": "png", "train": 9, "test": 5}
+    run.prepare({"data": {**version, "samples": row.samples, "seed": seed}}, 0)
+    measured = {"accuracy": accuracy, "images": 5}
+    if redrawn:
+        measured["redrawn"] = list(redrawn)
+    run.finish({"measured": {f"{row.data}:test": measured}, "seconds": 3.0, "device": "cpu"})
+
+
+def test_a_row_averages_its_runs_and_a_run_its_evaluations(tmp_path):
+    row = Row("svhn", "memory-wrap", 1000, "paper", "mobilenet_v2")
+    finished(tmp_path, row, 0, redrawn=(60, 62), accuracy=99)
+    finished(tmp_path, row, 1, redrawn=(64, 66), accuracy=99)
+    std = Row("svhn", "std", 1000, "paper", "mobilenet_v2")
+    finished(tmp_path, std, 0, accuracy=41.5)
+    line, std_line = results([row, std], tmp_path)
+    assert (line["mean"], line["runs"], line["paper"]) == (63.0, 2, 66.93)
+    assert line["deviation"] == pytest.approx(2.83)  # of 61 and 65: sqrt(8)
+    assert (std_line["mean"], std_line["deviation"], std_line["paper"]) == (41.5, None, 42.71)
+    text = markdown([line, std_line])
+    assert "| memory-wrap | 66.93 | 63.00 ± 2.83 | 2 | mobilenet_v2 | paper | cpu |" in text
+    assert "| std | 42.71 | 41.50 | 1 |" in text
+    assert "SVHN (9 training and 5 test images)" in text
+
+
+def test_versions_of_the_data_are_never_mixed_in_one_line(tmp_path):
+    row = Row("cifar10", "std", None, "fast", "compact")
+    sizes = {"train": 50_000, "test": 10_000}
+    finished(tmp_path, row, 0, accuracy=80, version={"name": "cifar10", "format": "jpg", **sizes})
+    finished(tmp_path, row, 1, accuracy=90, version={"name": "cifar10", "format": "png", **sizes})
+    lines = results([row], tmp_path)
+    assert [(line["data_version"], line["mean"]) for line in lines] == [
+        ("CIFAR-10 (JPEG copy)", 80),
+        ("CIFAR-10", 90),
+    ]
+
+
+def test_rows_without_a_run_stay_empty_and_similar_names_are_not_taken_for_theirs(tmp_path):
+    row = Row("cifar10", "std", None, "fast", "compact")
+    finished(tmp_path, Row("cifar10", "std", None, "fast", "compact", (("batch", "8"),)), 0)
+    RunFolder(tmp_path / row.folder(3)).prepare({"data": {"name": "cifar10"}}, 0)  # not finished
+    (line,) = results([row], tmp_path)
+    assert (line["mean"], line["runs"]) == (None, 0)
+    assert "| CIFAR" not in markdown([line]) and "| cifar10 | all | std |" in markdown([line])
+
+
+def test_tables_hold_what_the_issue_asks_for():
+    paper = rows("paper")
+    assert {row.data for row in paper} == {"cifar10", "svhn", "cinic10"}
+    assert {(row.recipe, row.encoder) for row in paper} == {("paper", "mobilenet_v2")}
+    wanted = {(data, "memory-wrap", size) for data, _, size in PAPER}
+    assert wanted <= {(row.data, row.variant, row.samples) for row in paper}
+    fewer = rows("fast-cifar10", variants=["std"], samples=[1000, None], encoder="vit")
+    assert [(row.samples, row.encoder) for row in fewer] == [(1000, "vit"), (None, "vit")]
+    with pytest.raises(ValueError, match="unknown table 'all'"):
+        rows("all")
+    with pytest.raises(ValueError, match="no row is left"):
+        rows("fast-cifar10", samples=[3])
+
+
+@pytest.fixture
+def tiny_table(monkeypatch):
+    """A table of one data set of noise that trains in a moment."""
+
+    def encoder():
+        network = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten())
+        network.embedding_dim = 64
+        return network
+
+    def load_data(name, *, samples=None, seed=0, fetch=False):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randint(0, 256, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        split = Split(images, torch.arange(16) % 2)
+        version = {"name": name, "format": "png", "train": 16, "test": 16, "seed": seed}
+        return ImageData(name, ("a", "b"), split, split, version)
+
+    monkeypatch.setitem(ENCODERS, "tiny", encoder)
+    monkeypatch.setitem(TABLES, "tiny", (("noise", "fast", "tiny", (None,)),))
+    monkeypatch.setattr(replicate, "load_data", load_data)
+    monkeypatch.setattr(datasets, "load_data", load_data)
+
+
+def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_table, capsys):
+    command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS]
+    assert cli.main([*command, "--seeds", "1", "--variants", "std"]) == 0
+    first = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/result.json")}
+    assert len(first) == 1
+    assert cli.main([*command, "--seeds", "2"]) == 0
+    assert len(list(tmp_path.glob("*/result.json"))) == 6
+    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
+    printed = capsys.readouterr().out
+    assert printed.endswith((tmp_path / "tiny.md").read_text())
+    with (tmp_path / "tiny.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["variant"] for line in lines] == ["std", "baseline", "memory-wrap"]
+    assert {line["runs"] for line in lines} == {"2"}
+    assert {line["recipe"] for line in lines} == {"fast batch=8 memory=4 epochs=1"}
+    # Each number is that of the run folders.
+    runs = sorted(tmp_path.glob("noise-all-std-*/result.json"))
+    accuracies = [json.loads(run.read_text())["measured"]["noise:test"]["accuracy"] for run in runs]
+    assert float(lines[0]["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
+
+
+def test_printing_trains_nothing(tmp_path, tiny_table, monkeypatch, capsys):
+    monkeypatch.setattr(replicate, "train_and_measure", lambda *_, **__: pytest.fail("trained"))
+    assert cli.main(["replicate", "tiny", "--out", str(tmp_path), "--print"]) == 0
+    assert "| noise | all | std |  |  | 0 | tiny | fast |  |" in capsys.readouterr().out
