@@ -55,9 +55,6 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     _use_threads(options.threads)
     changes = dict(_setting(text) for text in options.set)
-    recipe = overridden(recipe_for(options.recipe, options.data), changes)
-    if options.epochs is not None:
-        recipe = replace(recipe, epochs=options.epochs)
     for name in options.exam:  # a missing exam is better known before the training than after
         load_test(name)
     processes, _ = distributed.join(options.device)
@@ -68,6 +65,9 @@ def _train(options: argparse.Namespace) -> int:
     )
     if processes.first:
         processes.wait()
+    recipe = overridden(recipe_for(options.recipe, options.data, len(data.train)), changes)
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
     training = Training(
         data=data,
         recipe=recipe,

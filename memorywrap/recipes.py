@@ -120,15 +120,20 @@ class Training:
         )
 
 
-def recipe_for(name: str, data: str) -> Recipe:
-    """The recipe of that name for a data set ("digits", "cifar10", "svhn", "folder:...", ...).
+def recipe_for(name: str, data: str, samples: int) -> Recipe:
+    """The recipe of that name for a data set.
+
+    Args:
+        name: "fast" or "paper".
+        data: "digits", "cifar10", "svhn", "folder:..." and so on.
+        samples: size of the training set.
 
     Raises:
         ValueError: no such recipe.
     """
     _one_of("recipe", name, ("fast", "paper"))
     kind = data.split(":")[0]
-    return _paper(kind) if name == "paper" else _fast(kind)
+    return _paper(kind) if name == "paper" else _fast(kind, samples)
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
@@ -195,8 +200,8 @@ def _paper(kind: str) -> Recipe:
     )
 
 
-def _fast(kind: str) -> Recipe:
-    common = Recipe(
+def _fast(kind: str, samples: int) -> Recipe:
+    recipe = Recipe(
         name="fast",
         epochs=16,
         learning_rate=0.4,  # for mean gradients of 512 inputs
@@ -205,8 +210,12 @@ def _fast(kind: str) -> Recipe:
         average=0.998,
         augment=Augment(translate=4, flip=True, cutout=8),
     )
+    if samples < 10_000:
+        # Fewer images need more passes over them, and smaller steps to make any number of steps.
+        epochs = round(16 * (50_000 / samples) ** 0.6)
+        recipe = replace(recipe, epochs=min(epochs, 200), batch=128, learning_rate=0.1)
     if kind not in ("digits", "svhn"):
-        return common
+        return recipe
     photographed = Augment(
         translate=3,
         cutout=8,
@@ -218,7 +227,7 @@ def _fast(kind: str) -> Recipe:
         colour=0.08,
         invert=0.5,  # house numbers are as often light on dark as dark on light
     )
-    return replace(common, augment=photographed)
+    return replace(recipe, augment=photographed)
 
 
 def _changed(settings: Any, key: str, text: str) -> Any:

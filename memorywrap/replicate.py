@@ -117,9 +117,11 @@ def replicate(
             run = RunFolder(Path(folder) / row.folder(seed))
             if run.result is not None:
                 continue
+            data = load_data(row.data, samples=row.samples, seed=seed)
+            recipe = recipe_for(row.recipe, row.data, len(data.train))
             training = Training(
-                data=load_data(row.data, samples=row.samples, seed=seed),
-                recipe=overridden(recipe_for(row.recipe, row.data), dict(row.settings)),
+                data=data,
+                recipe=overridden(recipe, dict(row.settings)),
                 encoder=row.encoder,
                 variant=row.variant,
                 seed=seed,

@@ -263,7 +263,9 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
 
 
 def test_the_papers_recipe_is_the_papers():
-    svhn, cifar, cinic = (recipe_for("paper", name) for name in ("svhn", "cifar10", "cinic10"))
+    svhn, cifar, cinic = (
+        recipe_for("paper", name, 1000) for name in ("svhn", "cifar10", "cinic10")
+    )
     for recipe in (svhn, cifar, cinic):
         assert (recipe.optimizer, recipe.learning_rate, recipe.momentum) == ("sgd", 0.1, 0.9)
         assert (recipe.weight_decay, recipe.decay_all) == (5e-4, True)
@@ -277,6 +279,17 @@ def test_the_papers_recipe_is_the_papers():
     # Cosine: half at the middle, nearly nothing at the end, as torch's CosineAnnealingLR.
     assert learning_rate(cinic, 150 * 10, 10) == pytest.approx(0.05, rel=1e-2)
     assert learning_rate(cinic, 300 * 10 - 1, 10) < 1e-6
+
+
+def test_the_fast_recipe_makes_more_passes_over_fewer_images():
+    recipes = [recipe_for("fast", "cifar10", size) for size in (1000, 2000, 5000, 50_000)]
+    seen = [
+        size * recipe.epochs
+        for size, recipe in zip((1000, 2000, 5000, 50_000), recipes, strict=True)
+    ]
+    assert seen == sorted(seen) and seen[0] > 100_000  # images, all in all
+    assert all(recipe.augment.flip for recipe in recipes)
+    assert not recipe_for("fast", "svhn", 1000).augment.flip  # a mirrored 2 is no 2
 
 
 def test_a_linear_schedule_rises_and_falls():
@@ -318,7 +331,7 @@ def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken()
         with pytest.raises(ValueError, match=message):
             overridden(SHORT, changes)
     with pytest.raises(ValueError, match="unknown recipe 'quick'"):
-        recipe_for("quick", "svhn")
+        recipe_for("quick", "svhn", 1000)
 
 
 # --- augmentation ---
