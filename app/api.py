@@ -1,12 +1,13 @@
 """The endpoints of the web API: /models, /classify and /explain."""
 
-from __future__ import annotations
-
+# No postponed annotations here: Gradio reads the types of the endpoints while the program runs.
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 import gradio as gr
-from gradio.data_classes import FileDataDict
+from gradio.context import get_blocks_context
+from gradio.data_classes import FileDataDict, ImageData
 from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -20,6 +21,55 @@ from memorywrap.images import Box
 
 METHODS = ("integrated_gradients",)
 MOST_STEPS = 200
+
+
+class Model(TypedDict):
+    """One model of /models."""
+
+    name: str
+    title: str
+    classes: list[str]
+    bank_size: int
+    available: bool
+
+
+class MemorySample(TypedDict):
+    """A memory sample that a prediction used."""
+
+    index: int
+    label: str
+    predicted: str
+    weight: float
+    role: Literal["example", "counterfactual"]
+
+
+class Answer(TypedDict):
+    """The object of /classify."""
+
+    model: str
+    predicted: str
+    probabilities: dict[str, float]
+    memory: list[MemorySample]
+    example: int | None
+    counterfactual: int | None
+    contrast: int | None
+
+
+class Contributions(TypedDict):
+    """What input and memory samples (by bank index) add to the predicted class's logit."""
+
+    input: float
+    memory: dict[str, float]
+
+
+class ExplainedAnswer(Answer):
+    """The object of /explain."""
+
+    method: str
+    baseline: str
+    steps: int
+    completeness_error: float
+    contributions: Contributions
 
 
 class Picture(TypedDict):
@@ -71,13 +121,13 @@ def add_endpoints(
     """Register the public endpoints in the Blocks being built."""
     default = models.default
 
-    def list_models() -> list[dict[str, Any]]:
+    def list_models() -> list[Model]:
         """The models: name, title, classes, size of the memory bank, and whether it can answer."""
         return models.describe()
 
     def classify_image(
         image: FileDataDict, model: str = default, crop: list[int] | None = None
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Predict the class of an image, with the memory samples that the prediction used.
 
         Args:
@@ -100,7 +150,7 @@ def add_endpoints(
         baseline: Literal["white", "black"] = "white",
         steps: int | None = None,
         crop: list[int] | None = None,
-    ) -> tuple[dict[str, Any], list[Picture]]:
+    ) -> tuple[ExplainedAnswer, list[Picture]]:
         """Predict an image and explain the prediction with attribution maps.
 
         Args:
@@ -125,19 +175,30 @@ def add_endpoints(
         gallery = [_picture(part.map or part.image, part.caption) for part in figure_parts(explanation)]
         return explanation.to_dict(model), gallery
 
-    gr.api(speaks(list_models), api_name="models", queue=False)
+    _publish(list_models, "models", accelerate=lambda function: function)
+    _publish(classify_image, "classify", accelerate, concurrency_limit=2)
+    _publish(explain_image, "explain", accelerate, concurrency_limit=1)
+
+
+def _publish(
+    function: Callable[..., Any], name: str, accelerate: Callable[..., Any], **options: Any
+) -> None:
+    """Register an endpoint under a name, with its docstring and arguments on the API view."""
     gr.api(
-        accelerate(speaks(classify_image)),
-        api_name="classify",
-        concurrency_limit=2,
-        concurrency_id="classify",
+        accelerate(speaks(function)),
+        api_name=name,
+        api_description=inspect.getdoc(function),
+        concurrency_id=name,
+        **options,
     )
-    gr.api(
-        accelerate(speaks(explain_image)),
-        api_name="explain",
-        concurrency_limit=1,
-        concurrency_id="explain",
-    )
+    blocks = get_blocks_context()
+    assert blocks is not None
+    (endpoint,) = [fn for fn in blocks.fns.values() if fn.api_name == name]
+    parameters = inspect.signature(function).parameters.values()
+    for block, parameter in zip(endpoint.inputs, parameters, strict=True):
+        block.label = parameter.name
+        if parameter.annotation is FileDataDict:  # shown as a file to send, as of gr.Image
+            block._api_info = ImageData.model_json_schema()
 
 
 def _picture(image: Image.Image, caption: str) -> Picture:

@@ -16,6 +16,21 @@
     tell();
   });
 
+  // Below one column's worth of screen a pill carries the answer while the result is out of sight.
+  const result = document.querySelector('#mw-result');
+  if (result) {
+    new IntersectionObserver(([entry]) => {
+      body.classList.toggle('mw-result-hidden', !entry.isIntersecting);
+    }, { rootMargin: '0px 0px -120px 0px' }).observe(result);
+  }
+  document.addEventListener('click', (event) => {
+    const asks = event.target.closest('.mw-pill, #mw-explain');
+    if (!asks || !body.classList.contains('mw-result-hidden')) return;
+    event.preventDefault();
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    result?.scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
+  });
+
   // Gradio's own drop zone gets what was pasted or dropped elsewhere on the page.
   const hand = (file) => {
     const input = document.querySelector('#mw-photo input[type=file]');

@@ -59,7 +59,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
     ) as demo:
         current = gr.State(None)
         with gr.Row(elem_id="mw-top"):
-            gr.HTML(_HEADER, js_on_load=None)
+            _html(_HEADER)
             # The place for the button that downloads a model's data set is beside this list.
             model = gr.Dropdown(
                 [(models.config(name).title, name) for name in models.names],
@@ -69,7 +69,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 elem_id="mw-model",
                 visible=len(models.names) > 1,
             )
-            gr.HTML(_DARK, js_on_load=None, elem_id="mw-scheme")
+            _html(_DARK, "mw-scheme")
         with gr.Row(elem_id="mw-columns"):
             with gr.Column(elem_id="mw-input"):
                 with gr.Tabs() as tabs:
@@ -89,6 +89,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                             value=None,
                             html_template=_read("crop.html"),
                             js_on_load=_read("crop.js"),
+                            apply_default_css=False,
                             src="",
                             width=1,
                             height=1,
@@ -100,14 +101,16 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                             value="",
                             html_template=_read("pad.html"),
                             js_on_load=_read("pad.js"),
+                            apply_default_css=False,
                             elem_id="mw-draw",
                         )
-                notice = gr.HTML("", js_on_load=None)
+                notice = _html("", "mw-notice-place")
                 button = gr.Button("Explain", variant="primary", elem_id="mw-explain")
                 examples = gr.HTML(
                     value=None,
                     html_template=_example_buttons(),
                     js_on_load=_EXAMPLES_JS,
+                    apply_default_css=False,
                     elem_id="mw-examples",
                 )
                 with gr.Accordion("Settings", open=False, elem_id="mw-settings"):
@@ -124,13 +127,13 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                         info="More steps are more exact and take longer.",
                     )
             with gr.Column(elem_id="mw-result"):
-                answer = gr.HTML(render.EMPTY, js_on_load=None)
-                memories = gr.HTML("", js_on_load=None)
-                maps = gr.HTML("", js_on_load=None)
+                answer = _html(render.EMPTY)
+                memories = _html("")
+                maps = _html("")
                 with gr.Row(elem_id="mw-downloads"):
-                    figure = gr.DownloadButton("Save the figure (PNG)", visible=False)
-                    data = gr.DownloadButton("Save the numbers (JSON)", visible=False)
-        gr.HTML(_FOOTER, js_on_load=None)
+                    figure = gr.DownloadButton("Save the figure (PNG)", size="sm", visible=False)
+                    data = gr.DownloadButton("Save the numbers (JSON)", size="sm", visible=False)
+        _html(_FOOTER)
 
         results = [answer, memories, maps, figure, data]
         opening = [current, stage, photo, notice, *results]
@@ -193,6 +196,10 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "mcp_server": False,
     }
+
+
+def _html(value: str, elem_id: str | None = None) -> gr.HTML:
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 
 def _quick(group: str) -> dict[str, Any]:

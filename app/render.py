@@ -80,6 +80,8 @@ def answer(prediction: Prediction) -> str:
   </div>
   <ol class="mw-rows" aria-label="Most probable classes">{rows}</ol>
   <figure class="mw-sees">{sees}<figcaption>what the model sees</figcaption></figure>
+  <a class="mw-pill" href="#mw-result" aria-hidden="true" tabindex="-1">{escape(classes[best])}
+  <span>{percent(shares[best])} ↓</span></a>
 </section>"""
 
 
@@ -157,7 +159,7 @@ def _exactness(explanation: Explanation) -> str:
         warning = f"""<p class="mw-warning" role="status"><strong>⚠ Read these maps with care.</strong>
         They miss the model's score by {error}, even after {explanation.steps} steps.</p>"""
     return f"""{warning}
-<details class="mw-exact"><summary>how exact: within <strong>{error}</strong></summary>
+<details class="mw-exact"><summary>how exact: off by <strong>{error}</strong></summary>
 <p>The coloured pixels of the input and of all used memories should add up to how much the model's
 score changes on the way from a plain {escape(explanation.baseline)} image to this one. They miss it
 by {error} (the completeness error of integrated gradients, {explanation.steps} steps).</p></details>"""
@@ -211,10 +213,9 @@ def _memory_card(prediction: Prediction, index: int, largest: float) -> str:
     share = percent(sample["weight"])
     arrow = "▲" if sample["role"] == "example" else "▼"
     return f"""<li class="mw-card {css}">{image}
-      <p class="mw-label">{label}</p>{read}
-      <p class="mw-word">{arrow} {word}</p>
-      <div class="mw-weight"><span class="mw-bar" aria-hidden="true"><i style="width:{sample["weight"] / largest:.1%}"></i></span>
-      <span class="mw-number">{share}</span></div></li>"""
+      <div><p class="mw-label">{label}</p><p class="mw-word">{arrow} {word}</p>{read}
+      <div class="mw-weight"><span class="mw-number">{share}</span><span class="mw-bar"
+      aria-hidden="true"><i style="width:{sample["weight"] / largest:.1%}"></i></span></div></div></li>"""
 
 
 def _bar_row(name: str, share: float, number: str, classes: str) -> str:

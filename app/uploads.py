@@ -64,7 +64,7 @@ def uploaded_path(payload: Any) -> Path:
     Raises:
         ImageError: no file, an address, or a file that was not uploaded.
     """
-    if payload is None or payload == "":
+    if payload is None or payload == "" or payload == {}:
         raise ImageError("There is no image yet: please upload one.")
     given = payload.get("path") if isinstance(payload, dict) else None
     if given is None and isinstance(payload, dict) and payload.get("url"):
@@ -146,6 +146,9 @@ class GuardedBlocks(gr.Blocks):
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
         try:
             _refuse_foreign_files(inputs)
+            # Arguments left out at the end take their defaults, for plain HTTP as for clients.
+            missing = block_fn.inputs[len(inputs) :] if block_fn.api_visibility == "public" else []
+            inputs = [*inputs, *(block.value for block in missing)]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error:
             raise
@@ -176,7 +179,7 @@ def _refuse_foreign_files(data: Any, depth: int = 0) -> None:
     if depth > 20:
         raise ImageError(_NOT_UNDERSTOOD)
     if isinstance(data, dict):
-        if "path" in data or "meta" in data:
+        if "path" in data or "url" in data or "meta" in data:
             uploaded_path(data)
         for value in data.values():
             _refuse_foreign_files(value, depth + 1)

@@ -164,7 +164,7 @@ def _caption(role: str, prediction: Prediction, index: int) -> str:
     if role == "contrast":
         side = "weight 0, not used"
     else:
-        side = f"weight {sample['weight']:.2f}, {'supports' if role == 'example' else 'opposes'}"
+        side = f"weight {percent(sample['weight'])}, {'supports' if role == 'example' else 'opposes'}"
     return f"{role}, labelled {sample['label']}, predicted {sample['predicted']}, {side}"
 
 
