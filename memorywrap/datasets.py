@@ -208,7 +208,8 @@ def _digits(samples: int, seed: int) -> ImageData:
     from memorywrap import digits
 
     fonts = digits.find_fonts()
-    source = Path(digits.__file__).read_bytes() + "\n".join(map(str, fonts)).encode()
+    files = sorted(Path(digits.__file__).parent.glob("*.py"))
+    source = b"".join(file.read_bytes() for file in files) + "\n".join(map(str, fonts)).encode()
     digest = hashlib.sha256(source).hexdigest()[:12]
 
     def rendered(count: int, seed: int, what: str) -> Split:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import ImageFont
 
-from memorywrap import digits
-from memorywrap.digits import SKELETONS, draw_strokes, find_fonts, render_digits
+from memorywrap.digits import find_fonts, fonts, render_digits
+from memorywrap.digits.strokes import SKELETONS, draw_strokes
 
 FALLBACK: list[None] = [None]  # Pillow's own font: there on every machine
 
@@ -128,13 +128,13 @@ def test_fonts_are_found_checked_and_not_repeated(tmp_path, monkeypatch):
 def test_near_copies_are_dropped_and_the_first_is_kept():
     generator = torch.Generator().manual_seed(0)
     face, other = torch.nn.functional.normalize(torch.rand(2, 10, 9, generator=generator), dim=2)
-    assert digits._without_near_copies(torch.stack([face, other, face])) == [0, 1]
+    assert fonts._without_near_copies(torch.stack([face, other, face])) == [0, 1]
 
 
 def test_illegible_face_scores_below_zero():
     """Twenty faces agree on ten shapes; the last one has the same shapes in another order."""
     shapes = torch.eye(10, 16)
     shuffled = shapes.roll(1, 0)
-    margins = digits._legibility(torch.stack([shapes] * 20 + [shuffled]))
+    margins = fonts._legibility(torch.stack([shapes] * 20 + [shuffled]))
     assert (margins[:20] > 0).all()
     assert (margins[20] < 0).all()
