@@ -47,7 +47,7 @@ def test_chunks_do_not_repeat(rendered):
 
 
 def test_no_font_on_the_machine(rendered, monkeypatch):
-    monkeypatch.setattr(digits, "FONT_FOLDERS", ())
+    monkeypatch.setattr(fonts, "FONT_FOLDERS", ())
     find_fonts.cache_clear()
     try:
         assert find_fonts() == []
@@ -115,7 +115,7 @@ def test_fonts_are_found_checked_and_not_repeated(tmp_path, monkeypatch):
     (tmp_path / "first.ttf").write_bytes(outlines)
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
     (tmp_path / "a-note.txt").write_bytes(outlines)
-    monkeypatch.setattr(digits, "FONT_FOLDERS", (str(tmp_path), str(tmp_path / "missing")))
+    monkeypatch.setattr(fonts, "FONT_FOLDERS", (str(tmp_path), str(tmp_path / "missing")))
     find_fonts.cache_clear()
     try:
         assert find_fonts() == [tmp_path / "first.ttf"]
