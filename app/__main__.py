@@ -42,9 +42,7 @@ def main() -> None:
     models = Models(options.checkpoints)
     if models.names:
         threading.Thread(target=models.warm_up, args=(models.default,), daemon=True).start()
-    build(models).launch(
-        server_name=options.host, server_port=options.port, **launch_options()
-    )
+    build(models).launch(server_name=options.host, server_port=options.port, **launch_options())
 
 
 if __name__ == "__main__":

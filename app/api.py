@@ -172,7 +172,9 @@ def add_endpoints(
         picture = read_upload(image)
         prediction = classify(classifier, picture, checked_box(crop, picture))
         explanation = explain(models, classifier, prediction, **settings)
-        gallery = [_picture(part.map or part.image, part.caption) for part in figure_parts(explanation)]
+        gallery = [
+            _picture(part.map or part.image, part.caption) for part in figure_parts(explanation)
+        ]
         return explanation.to_dict(model), gallery
 
     _publish(list_models, "models", accelerate=lambda function: function)
@@ -205,4 +207,3 @@ def _picture(image: Image.Image, caption: str) -> Picture:
     path = save_pil_to_cache(image, cache_dir=get_upload_folder(), name="map", format="png")
     file = {"path": path, "mime_type": "image/png", "meta": {"_type": "gradio.FileData"}}
     return {"image": file, "caption": caption}  # type: ignore[typeddict-item]
-

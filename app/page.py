@@ -171,7 +171,9 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             )
         # Whatever begins anew makes the maps of before pointless.
         stage.other(story.closed, None, opening, cancels=explanations, **_quick("mw-close"))
-        pad.wiped(story.wiped, None, [current, *results], cancels=explanations, **_quick("mw-close"))
+        pad.wiped(
+            story.wiped, None, [current, *results], cancels=explanations, **_quick("mw-close")
+        )
         for event, _, _, _ in starts:
             event(None, cancels=explanations)
         examples.pick(lambda: gr.Tabs(selected="photo"), None, tabs, **_quick("mw-close"))

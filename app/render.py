@@ -126,7 +126,9 @@ def waiting(prediction: Prediction) -> str:
         <figcaption>{"&nbsp;<br>&nbsp;"}</figcaption></figure>"""
         for role in roles
     )
-    return _explanation_frame(panels, '<p class="mw-exact mw-quiet">The maps are on their way …</p>')
+    return _explanation_frame(
+        panels, '<p class="mw-exact mw-quiet">The maps are on their way …</p>'
+    )
 
 
 def explained(explanation: Explanation) -> str:
@@ -136,7 +138,11 @@ def explained(explanation: Explanation) -> str:
     note = ""
     if explanation.prediction.counterfactual is None:
         other = any(part.role == "contrast" for part in parts)
-        shown = " The contrast is the most similar memory of another class; it had weight 0." if other else ""
+        shown = (
+            " The contrast is the most similar memory of another class; it had weight 0."
+            if other
+            else ""
+        )
         note = f"""<p class="mw-note"><strong>No counterfactual in memory.</strong> Every memory that
         the model used speaks for its answer, so there is none that speaks against it.{shown}</p>"""
     return _explanation_frame(panels, note + _exactness(explanation))

@@ -100,9 +100,7 @@ def read_file(path: Path) -> Image.Image:
     try:
         state = path.stat()
     except OSError as error:
-        raise ImageError(
-            "The image is no longer on the server: please upload it again."
-        ) from error
+        raise ImageError("The image is no longer on the server: please upload it again.") from error
     if state.st_size > MAX_BYTES:
         raise ImageError("The file is over 10 MB: please upload a smaller one.")
     return _read(path, state.st_mtime_ns, state.st_size)

@@ -7,14 +7,23 @@ sentence on standard error and exit code 2.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import os
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from memorywrap import commands_training
+from memorywrap.attribution import BASELINES
+from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.images import ImageError, read_image
+from memorywrap.explain import Explanation
+from memorywrap.figures import enlarged, figure_parts, paper_figure
+from memorywrap.images import ImageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_classify(commands.add_parser("classify", help="predict images, one JSON line each"))
+    _add_explain(
+        commands.add_parser("explain", help="write the figure, the maps and the JSON of an image")
+    )
     commands_training.add_train(commands.add_parser("train", help="train a model in a run folder"))
     commands_training.add_evaluate(
         commands.add_parser("evaluate", help="measure a model on a data set")
@@ -31,11 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands_training.add_replicate(
         commands.add_parser("replicate", help="train the rows of a table and print it")
     )
-    options = parser.parse_args(arguments)
+    _add_bench(commands.add_parser("bench", help="time a model on this machine"))
+    _add_demo(commands.add_parser("demo", help="start the page, as python -m app", add_help=False))
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "demo":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         return options.run(options)
+    except BrokenPipeError:  # whoever reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError) as error:
-        print(f"memorywrap {options.command}: {error}", file=sys.stderr)
+        sentence = f"{error.filename}: {error.strerror}" if _is_of_a_file(error) else str(error)
+        print(f"memorywrap {options.command}: {sentence}", file=sys.stderr)
         return 2
 
 
@@ -56,13 +79,105 @@ def _classify(options: argparse.Namespace) -> int:
     failed = False
     for name in options.images:
         try:
-            prediction = classifier.predict(read_image(name))
+            prediction = classifier.predict(name)
         except ImageError as error:
             print(f"memorywrap classify: {name}: {error}", file=sys.stderr)
             failed = True
             continue
-        print(json.dumps(prediction.to_dict(Path(options.checkpoint).name)))
+        print(json.dumps(prediction.to_dict(_model_name(options))), flush=True)
     return 2 if failed else 0
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="a file")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument(
+        "--baseline",
+        default="white",
+        choices=tuple(BASELINES),
+        help="where the attribution's path starts (default: white)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="path steps (default: as many as the completeness error asks for)",
+    )
+    _add_checkpoint(parser)
+    parser.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    classifier = MemoryWrapClassifier.from_pretrained(options.checkpoint)
+    try:
+        explanation = classifier.explain(
+            options.image, baseline=options.baseline, steps=options.steps
+        )
+    except ImageError as error:
+        raise ValueError(f"{options.image}: {error}") from error
+    for path in _write(explanation, Path(options.out), _model_name(options)):
+        print(path)
+    return 0
+
+
+def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
+    """The figure, each picture with its map, and the JSON; returns what was written."""
+    pictures = {"figure": paper_figure(explanation)}
+    for part in figure_parts(explanation):
+        pictures[part.role] = enlarged(part.image)
+        if part.map is not None:
+            pictures[f"{part.role}-map"] = enlarged(part.map)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        picture.save(folder / f"{name}.png")
+    text = json.dumps(explanation.to_dict(model), indent=2) + "\n"
+    (folder / "explanation.json").write_text(text, encoding="utf-8")
+    return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--http", action="store_true", help="also time the page, started for it")
+    parser.add_argument("--repeats", type=int, default=30, metavar="N", help="(default: 30)")
+    parser.add_argument("--threads", type=int, metavar="N", help="(default: one per core)")
+    _add_checkpoint(parser)
+    parser.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    if options.repeats < 1:
+        raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    classifier = MemoryWrapClassifier.from_pretrained(options.checkpoint, device="cpu")
+    report = bench(classifier, repeats=options.repeats)
+    if options.http:
+        image = classifier.bank.images[0]
+        time_page(report, Path(options.checkpoint), image, repeats=options.repeats)
+    print(json.dumps(report.to_dict()) if options.json else report.table())
+    return 0
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    # By name only: the library knows nothing of the page.
+    for name in ("app", "gradio"):
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"the page needs {name}: clone the repository and run make demo there")
+    sys.argv = ["memorywrap demo", *options.rest]
+    runpy.run_module("app", run_name="__main__", alter_sys=False)
+    return 0
+
+
+def _model_name(options: argparse.Namespace) -> str:
+    return Path(options.checkpoint).resolve().name
+
+
+def _is_of_a_file(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.filename is not None and error.strerror is not None
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -131,7 +131,9 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
         _, _, details = part.caption.partition(", ")
         sheet.text((left, top + 28 + side + 10), details, 15, _QUIET)
     error = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline, "
-    error += f"{explanation.steps} steps, completeness error {percent(explanation.completeness_error)}"
+    error += (
+        f"{explanation.steps} steps, completeness error {percent(explanation.completeness_error)}"
+    )
     if not explanation.converged:
         error += " (above the tolerance: read the maps with care)"
     sheet.text((margin, top + 28 + side + 40), error, 13, _QUIET)
@@ -164,7 +166,9 @@ def _caption(role: str, prediction: Prediction, index: int) -> str:
     if role == "contrast":
         side = "weight 0, not used"
     else:
-        side = f"weight {percent(sample['weight'])}, {'supports' if role == 'example' else 'opposes'}"
+        side = (
+            f"weight {percent(sample['weight'])}, {'supports' if role == 'example' else 'opposes'}"
+        )
     return f"{role}, labelled {sample['label']}, predicted {sample['predicted']}, {side}"
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+
 @pytest.fixture(scope="session")
 def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder checkpoints/ with one small model of random weights and one without a bank."""
@@ -34,8 +35,11 @@ def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     later.save_pretrained(folder / "later")
     return folder
 
+
 @pytest.fixture(scope="session")
-def page(page_checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def page(
+    page_checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SimpleNamespace]:
     """The page on a free port: `url`, and the `models` behind it."""
     from app.models import Models
     from app.page import build, launch_options
@@ -51,6 +55,7 @@ def page(page_checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     demo.close()
     patch.undo()
 
+
 @pytest.fixture
 def number_plate() -> Image.Image:
     """A picture with three digits, 480 x 240."""
@@ -58,6 +63,7 @@ def number_plate() -> Image.Image:
     font = ImageFont.load_default(170)
     ImageDraw.Draw(image).text((240, 120), "247", "white", font, anchor="mm")
     return image
+
 
 @pytest.fixture
 def encoded() -> Callable[..., bytes]:

@@ -21,7 +21,9 @@ def main() -> None:
     pictures = {
         "1-house-number-247-on-a-brick-wall": house_number(rng, "247"),
         "2-brass-five-on-a-door": brass(rng, "5"),
-        "3-drawn-three": drawn([[(70, 70), (150, 45), (185, 90), (120, 125), (195, 165), (150, 215), (65, 195)]]),
+        "3-drawn-three": drawn(
+            [[(70, 70), (150, 45), (185, 90), (120, 125), (195, 165), (150, 215), (65, 195)]]
+        ),
         "4-chalk-six-on-a-board": chalk(rng),
         "5-screenshot-of-a-page-number-8": screenshot(),
         "6-bus-line-19-in-the-rain": bus(rng, "19"),
@@ -37,7 +39,9 @@ def house_number(rng: np.random.Generator, digits: str) -> Image.Image:
     wall = bricks(rng, 560, 400)
     plate = Image.new("RGBA", (360, 220), (0, 0, 0, 0))
     draw = ImageDraw.Draw(plate)
-    draw.rounded_rectangle((4, 4, 355, 215), 20, fill=(232, 234, 230), outline=(150, 152, 150), width=2)
+    draw.rounded_rectangle(
+        (4, 4, 355, 215), 20, fill=(232, 234, 230), outline=(150, 152, 150), width=2
+    )
     draw.rounded_rectangle((16, 16, 343, 203), 12, fill=(24, 58, 122))
     draw.text((180, 108), digits, (240, 241, 236), _font(170), anchor="mm", stroke_width=4)
     for x, y in ((30, 30), (330, 30), (30, 190), (330, 190)):
@@ -67,11 +71,18 @@ def brass(rng: np.random.Generator, digit: str) -> Image.Image:
     """A metal digit screwed to a painted door."""
     grain = np.cumsum(rng.normal(0, 1, (1, 320)), axis=1)
     grain = (grain - grain.mean()) / grain.std()
-    door = np.array((46, 84, 66))[None, None] + 5 * grain[..., None] + rng.normal(0, 3, (420, 320, 1))
+    door = (
+        np.array((46, 84, 66))[None, None] + 5 * grain[..., None] + rng.normal(0, 3, (420, 320, 1))
+    )
     image = Image.fromarray(np.clip(door, 0, 255).astype(np.uint8))
     mask = Image.new("L", image.size)
     ImageDraw.Draw(mask).text((160, 205), digit, 255, _font(290), anchor="mm", stroke_width=5)
-    image.paste((12, 22, 18), mask=ImageChops.offset(mask, 9, 12).filter(ImageFilter.GaussianBlur(7)).point(lambda v: v * 0.7))
+    image.paste(
+        (12, 22, 18),
+        mask=ImageChops.offset(mask, 9, 12)
+        .filter(ImageFilter.GaussianBlur(7))
+        .point(lambda v: v * 0.7),
+    )
     shine = np.linspace(0, 3 * np.pi, 420)[:, None] + np.linspace(0, 2, 320)[None]
     metal = np.array((196, 158, 84))[None, None] + 38 * np.sin(shine)[..., None]
     image.paste(Image.fromarray(np.clip(metal, 0, 255).astype(np.uint8)), mask=mask)
@@ -94,10 +105,22 @@ def chalk(rng: np.random.Generator) -> Image.Image:
     """A six in chalk, with the smear of what was wiped away."""
     board = Image.new("RGB", (300, 300), (38, 58, 50))
     smear = _speckle(rng, (300, 300)).convert("L").resize((300, 12)).resize((300, 300))
-    board.paste((120, 138, 130), mask=smear.filter(ImageFilter.GaussianBlur(9)).point(lambda v: v * 0.25))
+    board.paste(
+        (120, 138, 130), mask=smear.filter(ImageFilter.GaussianBlur(9)).point(lambda v: v * 0.25)
+    )
     mask = Image.new("L", board.size)
     draw = ImageDraw.Draw(mask)
-    points = [(186, 52), (130, 96), (98, 160), (104, 222), (150, 248), (200, 220), (198, 174), (158, 154), (112, 184)]
+    points = [
+        (186, 52),
+        (130, 96),
+        (98, 160),
+        (104, 222),
+        (150, 248),
+        (200, 220),
+        (198, 174),
+        (158, 154),
+        (112, 184),
+    ]
     for x, y in _curve(np.array(points, dtype=float)):
         draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill=235)
     dust = Image.fromarray((rng.random((300, 300)) > 0.22).astype(np.uint8) * 255)
@@ -113,7 +136,9 @@ def screenshot() -> Image.Image:
     for place, digit in enumerate("789"):
         left, current = 22 + place * 74, digit == "8"
         fill, ink = ((37, 99, 235), "white") if current else ((255, 255, 255), (51, 65, 85))
-        draw.rounded_rectangle((left, 18, left + 60, 78), 10, fill=fill, outline=(203, 213, 225), width=2)
+        draw.rounded_rectangle(
+            (left, 18, left + 60, 78), 10, fill=fill, outline=(203, 213, 225), width=2
+        )
         draw.text((left + 30, 48), digit, ink, _font(36), anchor="mm")
     return image
 
@@ -130,15 +155,25 @@ def bus(rng: np.random.Generator, digits: str) -> Image.Image:
             colour = (255, 176, 40) if on else (44, 40, 36)
             draw.ellipse((x * 16 + 2, y * 16 + 2, x * 16 + 13, y * 16 + 13), fill=colour)
     glow = image.filter(ImageFilter.GaussianBlur(11))
-    return _photographed(rng, ImageChops.screen(image.filter(ImageFilter.GaussianBlur(2)), glow), blur=1, noise=7, light=0.15)
+    return _photographed(
+        rng,
+        ImageChops.screen(image.filter(ImageFilter.GaussianBlur(2)), glow),
+        blur=1,
+        noise=7,
+        light=0.15,
+    )
 
 
 def blurred(rng: np.random.Generator, digit: str) -> Image.Image:
     """Few pixels, little contrast: what a street camera gives."""
     image = Image.new("RGB", (192, 192), (128, 116, 102))
-    ImageDraw.Draw(image).text((98, 96), digit, (206, 198, 184), _font(170), anchor="mm", stroke_width=5)
+    ImageDraw.Draw(image).text(
+        (98, 96), digit, (206, 198, 184), _font(170), anchor="mm", stroke_width=5
+    )
     small = image.rotate(5, fillcolor=(128, 116, 102)).filter(ImageFilter.GaussianBlur(5))
-    return _photographed(rng, small.resize((48, 48), Image.Resampling.BOX), blur=0, noise=5, light=0.4)
+    return _photographed(
+        rng, small.resize((48, 48), Image.Resampling.BOX), blur=0, noise=5, light=0.4
+    )
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
@@ -165,11 +200,15 @@ def _seen(image: Image.Image, size: tuple[int, int], corners: list[tuple[int, in
     """The image with its corners (clockwise from the upper left) at these places."""
     width, height = image.size
     rows, values = [], []
-    for (x, y), (u, v) in zip(corners, [(0, 0), (width, 0), (width, height), (0, height)], strict=True):
+    for (x, y), (u, v) in zip(
+        corners, [(0, 0), (width, 0), (width, height), (0, height)], strict=True
+    ):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
     solution = np.linalg.solve(np.array(rows, dtype=float), np.array(values, dtype=float))
-    return image.transform(size, Image.Transform.PERSPECTIVE, solution.tolist(), Image.Resampling.BICUBIC)
+    return image.transform(
+        size, Image.Transform.PERSPECTIVE, solution.tolist(), Image.Resampling.BICUBIC
+    )
 
 
 def _speckle(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:

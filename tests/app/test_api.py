@@ -114,14 +114,18 @@ def test_explain_gives_the_object_and_a_gallery(client, plate_file):
 
 def test_gallery_pictures_are_served(page, upload, post, number_plate, encoded):
     path = upload(encoded(number_plate))
-    event, data = post("explain", {"path": path, "meta": FILE}, "digits", "integrated_gradients", "white", 2)
+    event, data = post(
+        "explain", {"path": path, "meta": FILE}, "digits", "integrated_gradients", "white", 2
+    )
     assert event == "complete"
     picture = data[1][0]["image"]
     served = httpx.get(picture["url"])
     assert served.headers["content-type"] == "image/png" and served.content[:4] == b"\x89PNG"
 
 
-def test_model_without_memory_answers_and_says_that_it_has_nothing_to_explain(post, upload, number_plate, encoded):
+def test_model_without_memory_answers_and_says_that_it_has_nothing_to_explain(
+    post, upload, number_plate, encoded
+):
     image = {"path": upload(encoded(number_plate)), "meta": FILE}
     event, data = post("classify", image, "plain")
     assert event == "complete" and data[0]["memory"] == [] and data[0]["example"] is None
@@ -212,7 +216,9 @@ def test_damaged_and_oversized_images_are_refused(post, upload, number_plate, en
 
     assert "not an image" in said(b"this is a text file")
     assert "damaged" in said(whole[: len(whole) // 2])
-    assert "25 megapixels" in said(encoded(number_plate.resize((5001, 5000)), "PNG", compress_level=1))
+    assert "25 megapixels" in said(
+        encoded(number_plate.resize((5001, 5000)), "PNG", compress_level=1)
+    )
 
 
 def test_upload_over_ten_megabytes_is_refused_with_a_reason(page):
@@ -242,7 +248,9 @@ def test_upload_over_ten_megabytes_is_refused_with_a_reason(page):
         (("digits", "integrated_gradients", "white", 2, "all"), "[left, top, right, bottom]"),
     ],
 )
-def test_wrong_arguments_are_told_what_is_known(post, upload, number_plate, encoded, arguments, word):
+def test_wrong_arguments_are_told_what_is_known(
+    post, upload, number_plate, encoded, arguments, word
+):
     image = {"path": upload(encoded(number_plate)), "meta": FILE}
     assert word in assert_one_sentence(*post("explain", image, *arguments))
 

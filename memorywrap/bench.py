@@ -1,0 +1,294 @@
+"""How long a model takes on this machine, beside the published way of explaining it.
+
+The published procedure (the paper's script for heatmaps) is written here against our own modules: it
+encodes the whole memory at every call and hands input and used memory to Captum, two path steps to a
+batch. That mixes the steps, see `attribution`; its completeness error shows how much that matters.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import captum.attr
+import torch
+from torch import Tensor
+
+from memorywrap.attribution import PathCache, integrated_gradients
+from memorywrap.checkpoint import library_versions
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.explain import Prediction, explain
+from memorywrap.images import to_pil
+
+PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
+_BATCH = 64
+_INPUTS = 6  # explanations are timed on so many different inputs, once each
+_START_LIMIT = 120  # seconds that the page may take to start
+
+
+@dataclass
+class Report:
+    """What `memorywrap bench` prints.
+
+    Attributes:
+        machine: processor, cores, threads, versions.
+        model: what was measured.
+        milliseconds: of every run, by what was run.
+        completeness_errors: of every explanation, by how it was made.
+    """
+
+    machine: dict[str, Any]
+    model: dict[str, Any]
+    milliseconds: dict[str, list[float]] = field(default_factory=dict)
+    completeness_errors: dict[str, list[float]] = field(default_factory=dict)
+
+    def time(
+        self, what: str, run: Callable[[int], Any], repeats: int, images: int = 1
+    ) -> list[Any]:
+        """Run it with 0, 1, ... and note the milliseconds per image; returns the results."""
+        results, times = [], []
+        for number in range(repeats):
+            started = time.perf_counter()
+            results.append(run(number))
+            times.append(1000 * (time.perf_counter() - started) / images)
+        self.milliseconds[what] = times
+        return results
+
+    def median(self, what: str) -> float:
+        """Median milliseconds."""
+        return median(self.milliseconds[what])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Medians and all that they were taken from."""
+        return {
+            "machine": self.machine,
+            "model": self.model,
+            "median_ms": {what: self.median(what) for what in self.milliseconds},
+            "milliseconds": self.milliseconds,
+            "completeness_error": {
+                how: median(errors) for how, errors in self.completeness_errors.items()
+            },
+            "ratios": self.ratios(),
+        }
+
+    def ratios(self) -> dict[str, float]:
+        """How many times longer the published procedure takes."""
+        return {
+            what: self.median(_PUBLISHED) / self.median(what)
+            for what in (_COLD, _WARM)
+            if {_PUBLISHED, what} <= self.milliseconds.keys()
+        }
+
+    def table(self) -> str:
+        """The report for people."""
+        lines = [f"{name}: {value}" for name, value in (self.machine | self.model).items()]
+        width = max(len(what) for what in self.milliseconds)
+        lines += ["", f"{'milliseconds':{width}}  median    best  runs"]
+        for what, times in self.milliseconds.items():
+            lines.append(f"{what:{width}} {median(times):7.2f} {min(times):7.2f} {len(times):5d}")
+        lines.append("")
+        lines += [
+            f"published procedure / {what}: {n:.1f} times" for what, n in self.ratios().items()
+        ]
+        for how, errors in self.completeness_errors.items():
+            lines.append(
+                f"completeness error, {how}: median {100 * median(errors):.2f} %, "
+                f"worst {100 * max(errors):.2f} %"
+            )
+        return "\n".join(lines)
+
+
+_COLD = "explanation, nothing known of the memory yet"
+_WARM = "explanation, the memory's paths known"
+_PUBLISHED = "explanation, published procedure"
+
+
+def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
+    """Time a classifier on inputs made from its own bank.
+
+    Args:
+        classifier: in evaluation mode, with a bank.
+        repeats: of the short measurements.
+
+    Raises:
+        ValueError: the classifier has no memory bank.
+    """
+    if classifier.bank is None:
+        raise ValueError("bench needs a model with a memory bank")
+    pixels = _inputs(classifier)  # uint8 (inputs, 3, size, size)
+    arrays = [image.permute(1, 2, 0).numpy() for image in pixels]
+    predictions = [classifier.predict(array) for array in arrays]
+    used = [len(prediction.used) for prediction in predictions]
+    report = Report(
+        machine=machine(),
+        model={
+            "model": f"{classifier.config.title} ({classifier.config.encoder})",
+            "memory samples": f"{len(classifier.bank)}, of which {median(used):g} used (median)",
+        },
+    )
+
+    alone = pixels.to(classifier.device) / 255.0
+    batch = alone.repeat(_BATCH // _INPUTS + 1, 1, 1, 1)[:_BATCH]
+    embed = torch.no_grad()(classifier.embed)
+    embed(batch)  # the first pass chooses kernels and allocates
+    report.time(
+        f"encoder, per image in batches of {_BATCH}", lambda _: embed(batch), repeats, _BATCH
+    )
+    report.time("encoder, one image", lambda i: embed(alone[i % _INPUTS, None]), repeats)
+    report.time("classification", lambda i: classifier.predict(arrays[i % _INPUTS]), repeats)
+
+    caches = [PathCache(classifier.paths().embed) for _ in arrays]
+
+    def ours(i: int) -> float:
+        found = explain(classifier.predict(arrays[i]), classifier.head, caches[i])
+        return found.completeness_error
+
+    report.time(_COLD, ours, _INPUTS)
+    errors = report.time(_WARM, ours, _INPUTS)
+    report.time(
+        "of it, the input's path and map",
+        lambda i: _input_only(classifier, predictions[i], caches[i]),
+        _INPUTS,
+    )
+    published = report.time(_PUBLISHED, lambda i: _published(classifier, predictions[i]), _INPUTS)
+    report.completeness_errors = {"ours": errors, "published procedure": published}
+    return report
+
+
+def time_page(report: Report, checkpoint: Path, image: Tensor, *, repeats: int = 30) -> None:
+    """Start the page in a process of its own and add its times to the report.
+
+    Args:
+        report: where the times go.
+        checkpoint: a checkpoint folder.
+        image: uint8 (3, height, width), the picture that is sent.
+
+    Raises:
+        ValueError: the page does not start.
+    """
+    from gradio_client import Client, handle_file
+
+    port = _free_port()
+    command = [sys.executable, "-m", "app", "--port", str(port)]
+    command += ["--checkpoints", str(checkpoint.resolve().parent)]
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(server, port)
+            path = Path(folder) / "image.png"
+            to_pil(image).save(path)
+            client = Client(f"http://127.0.0.1:{port}", verbose=False)
+
+            def classify(_: int) -> Any:
+                return client.predict(
+                    handle_file(path), checkpoint.resolve().name, api_name="/classify"
+                )
+
+            classify(0)
+            report.milliseconds["page, from start to first answer"] = [
+                1000 * (time.perf_counter() - started)
+            ]
+            report.time("classification through HTTP, upload included", classify, repeats)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "GPU": graphics,
+        "Python": platform.python_version(),
+        **library_versions(),
+    }
+
+
+def _inputs(classifier: MemoryWrapClassifier) -> Tensor:
+    """Memory samples moved by two pixels and paler: like them, but in no memory."""
+    images = classifier.bank.images
+    chosen = images[torch.linspace(0, len(images) - 1, _INPUTS).long()]
+    return (chosen.roll((2, 1), dims=(2, 3)).float() * 0.8 + 25).to(torch.uint8)
+
+
+def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache: PathCache) -> None:
+    """An explanation without the maps of memory samples, which cost passes of their own."""
+    bank = prediction.bank
+    integrated_gradients(
+        cache.embed,
+        classifier.head,
+        prediction.pixels.to(classifier.device) / 255.0,
+        bank.images[prediction.used].to(classifier.device) / 255.0,
+        prediction.predicted,
+        cache=cache,
+        keys=[bank.keys[index] for index in prediction.used],
+    )
+
+
+def _published(classifier: MemoryWrapClassifier, prediction: Prediction) -> float:
+    """The published procedure for one image; returns its completeness error."""
+    encoder, mean, std = classifier.encoder, classifier.mean, classifier.std
+    bank = prediction.bank.images.to(classifier.device) / 255.0
+    image = prediction.pixels[None].to(classifier.device) / 255.0
+    auxiliary = bank.flip(0)  # the script draws another memory to predict the memory samples with
+
+    def model(images: Tensor, memory: Tensor) -> Tensor:
+        queries, embeddings = encoder((images - mean) / std), encoder((memory - mean) / std)
+        return classifier.head(queries, embeddings)
+
+    with torch.no_grad():
+        model(image, bank)
+        model(bank, auxiliary)
+    reduced = bank[prediction.used]
+    target = prediction.predicted
+    maps = captum.attr.IntegratedGradients(model).attribute(
+        (image, reduced),
+        baselines=(torch.ones_like(image), torch.ones_like(reduced)),
+        target=target,
+        n_steps=PUBLISHED_STEPS,
+        internal_batch_size=PUBLISHED_BATCH,
+    )
+    with torch.no_grad():
+        end = model(image, reduced)[0, target]
+        start = model(torch.ones_like(image), torch.ones_like(reduced))[0, target]
+    change = float(end - start)
+    return abs(sum(float(map_.sum()) for map_ in maps) - change) / abs(change)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _wait_for(server: subprocess.Popen, port: int) -> None:
+    limit = time.monotonic() + _START_LIMIT
+    while time.monotonic() < limit and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise ValueError(f"the page did not start within {_START_LIMIT} s: try python -m app")

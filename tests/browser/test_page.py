@@ -1,0 +1,273 @@
+"""The page in a real, headless Chromium: what a person does, and what then is on the screen."""
+
+from __future__ import annotations
+
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+expect = sync_api.expect
+
+_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+_PATIENCE = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium: install it from your system's packages")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, page):
+    """Opens the page; afterwards nothing may have gone wrong, nor have been asked elsewhere."""
+    contexts, hosts, errors = [], set(), []
+
+    def note(request):
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob"):
+            hosts.add(address.hostname)
+
+    def open_page(**options):
+        context = browser.new_context(reduced_motion="reduce", **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(_PATIENCE)
+        tab.on("request", note)
+        tab.on("pageerror", lambda error: errors.append(error))
+        tab.goto(page.url)
+        tab.locator(".mw-thumbs button").first.wait_for()
+        return tab
+
+    expect.set_options(timeout=_PATIENCE)
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert hosts == {"127.0.0.1"}
+    assert errors == []
+
+
+def upload(tab, data: bytes, name: str = "photo.png", kind: str = "image/png") -> None:
+    file = {"name": name, "mimeType": kind, "buffer": data}
+    tab.locator("#mw-photo input[type=file]").set_input_files(file)
+
+
+def seen(tab) -> str:
+    return tab.locator(".mw-sees img").get_attribute("src")
+
+
+def has_new_sight(tab, before: str) -> None:
+    tab.wait_for_function(
+        "before => document.querySelector('.mw-sees img')?.getAttribute('src') !== before",
+        arg=before,
+    )
+
+
+def no_sideways_scrolling(tab) -> None:
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_from_an_upload_to_memories_and_maps(visit, number_plate, encoded):
+    tab = visit()
+    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    upload(tab, encoded(number_plate, "JPEG"), "plate.jpg", "image/jpeg")
+    expect(tab.locator(".mw-class")).to_have_text("6")  # all that the random model ever says
+    cards = tab.locator(".mw-card")
+    expect(cards.first).to_be_visible()
+    weights = cards.locator(".mw-number").all_inner_texts()
+    values = [
+        float(weight.removesuffix(" %").removeprefix("under ")) for weight in weights if weight
+    ]
+    assert values == sorted(values, reverse=True)
+    expect(cards.first.locator(".mw-word")).to_have_text("▲ supports")
+    expect(tab.locator("details.mw-exact")).to_contain_text("how exact")
+    maps = tab.locator(".mw-panel img[alt^='Map of the']")
+    assert maps.count() >= 2
+    for image in tab.locator(".mw-panel img").all():
+        assert image.get_attribute("alt")
+        assert image.evaluate("image => image.naturalWidth") == 32
+    no_sideways_scrolling(tab)
+
+
+def test_figure_and_numbers_can_be_saved(visit):
+    tab = visit()
+    tab.locator(".mw-thumbs button").first.click()
+    for words, start in (
+        ("Save the figure", b"\x89PNG"),
+        ("Save the numbers", b'{\n  "model": "digits"'),
+    ):
+        button = tab.get_by_role("button", name=words).or_(tab.get_by_role("link", name=words))
+        expect(button.first).to_be_enabled()
+        tab.locator("details.mw-exact").wait_for()
+        with tab.expect_download() as download:
+            button.first.click()
+        with open(download.value.path(), "rb") as file:
+            assert file.read().startswith(start)
+
+
+def test_what_is_no_image_is_refused_and_the_next_upload_works(visit, number_plate, encoded):
+    tab = visit()
+    upload(tab, b"this is no image", "fake.png")
+    refusal = tab.get_by_role("alert").filter(has_text="not an image that can be read")
+    expect(refusal).to_be_visible()
+    assert "/tmp" not in tab.locator("body").inner_text()
+    upload(tab, encoded(number_plate))
+    expect(tab.locator(".mw-class")).to_be_visible()
+    expect(refusal).to_have_count(0)
+
+
+def test_square_moves_by_mouse_keyboard_and_buttons(visit, number_plate, encoded):
+    tab = visit()
+    upload(tab, encoded(number_plate))
+    expect(tab.locator(".mw-class")).to_be_visible()
+    tab.get_by_role("button", name="Whole picture").click()
+    square = tab.locator(".mw-square")
+    tab.wait_for_function("document.querySelector('.mw-square').style.width === '50%'")
+    before = seen(tab)
+    corner = square.locator("[data-corner=se]").bounding_box()
+    x, y = corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] / 2
+    assert corner["width"] >= 44 and corner["height"] >= 44
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x - 60, y - 60, steps=4)
+    tab.mouse.up()
+    box = square.bounding_box()
+    assert box["width"] == pytest.approx(box["height"], abs=1)
+    assert float(square.evaluate("s => parseFloat(s.style.width)")) < 45
+    has_new_sight(tab, before)
+
+    left = square.bounding_box()["x"]
+    square.focus()
+    tab.keyboard.press("Shift+ArrowRight")
+    assert square.bounding_box()["x"] > left
+    tab.locator("details.mw-exact").wait_for()
+    tab.get_by_role("button", name="Another picture").click()
+    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    expect(tab.locator("#mw-photo")).to_be_visible()
+
+
+def test_square_moves_under_a_finger_on_a_phone(visit):
+    tab = visit(**_PHONE)
+    no_sideways_scrolling(tab)
+    tab.locator(".mw-thumbs button").first.tap()
+    expect(tab.locator(".mw-class")).to_be_attached()
+    square = tab.locator(".mw-square")
+    square.scroll_into_view_if_needed()
+    box, before = square.bounding_box(), seen(tab)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = tab.context.new_cdp_session(tab)
+
+    def send(kind, *points):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    send("touchStart", {"x": x, "y": y})
+    for step in range(1, 6):
+        send("touchMove", {"x": x - 12 * step, "y": y})
+    send("touchEnd")
+    assert square.bounding_box()["x"] < box["x"] - 30
+    has_new_sight(tab, before)
+    tab.locator("details.mw-exact").wait_for()
+    no_sideways_scrolling(tab)
+
+
+def test_drawing_is_answered_after_each_stroke_and_can_be_undone(visit):
+    tab = visit()
+    tab.get_by_role("tab", name="Draw").click()
+    area = tab.locator(".mw-paper canvas").bounding_box()
+
+    def stroke(*points):
+        places = [
+            (area["x"] + px * area["width"], area["y"] + py * area["height"]) for px, py in points
+        ]
+        tab.mouse.move(*places[0])
+        tab.mouse.down()
+        for place in places[1:]:
+            tab.mouse.move(*place, steps=4)
+        tab.mouse.up()
+
+    stroke((0.3, 0.25), (0.7, 0.25), (0.45, 0.8))
+    expect(tab.locator(".mw-class")).to_be_visible()
+    first = seen(tab)
+    stroke((0.35, 0.5), (0.65, 0.5))
+    has_new_sight(tab, first)
+    tab.get_by_role("button", name="Undo").click()
+    tab.wait_for_function(
+        "first => document.querySelector('.mw-sees img')?.getAttribute('src') === first", arg=first
+    )
+    tab.get_by_role("button", name="Clear").click()
+    expect(tab.get_by_text("No image yet.")).to_be_visible()
+
+
+def test_drawing_with_a_finger_does_not_scroll_the_page(visit):
+    tab = visit(**_PHONE)
+    tab.get_by_role("tab", name="Draw").tap()
+    canvas = tab.locator(".mw-paper canvas")
+    canvas.scroll_into_view_if_needed()
+    area, scrolled = canvas.bounding_box(), tab.evaluate("scrollY")
+    touch = tab.context.new_cdp_session(tab)
+    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] * 0.2
+    touch.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    )
+    for step in range(1, 8):
+        point = {"x": x, "y": y + 20 * step}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(tab.locator(".mw-class")).to_be_attached()
+    assert tab.evaluate("scrollY") == scrolled
+
+
+def test_model_without_memory_says_so(visit):
+    tab = visit()
+    tab.locator(".mw-thumbs button").first.click()
+    expect(tab.locator(".mw-card").first).to_be_visible()
+    tab.locator("#mw-model input").click()
+    tab.get_by_role("option", name="Plain").click()
+    expect(tab.get_by_text("No memory", exact=True)).to_be_visible()
+    expect(tab.locator(".mw-explanation")).to_have_count(0)
+    expect(tab.get_by_role("button", name="Save the figure")).to_have_count(0)
+
+
+def test_dark_colours_are_remembered(visit):
+    tab = visit(color_scheme="light")
+    button = tab.get_by_role("button", name="Dark colours")
+    button.click()
+    expect(tab.locator("body.dark")).to_be_attached()
+    tab.reload()
+    expect(tab.locator("body.dark")).to_be_attached()
+    expect(button).to_have_attribute("aria-pressed", "true")
+
+
+def test_picture_is_pasted_anywhere(visit):
+    tab = visit()
+    tab.evaluate(
+        """async () => {
+          const canvas = document.createElement('canvas');
+          canvas.width = canvas.height = 64;
+          canvas.getContext('2d').fillRect(20, 8, 20, 48);
+          const blob = await new Promise((done) => canvas.toBlob(done));
+          const data = new DataTransfer();
+          data.items.add(new File([blob], 'pasted.png', { type: 'image/png' }));
+          document.body.dispatchEvent(
+            new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+        }"""
+    )
+    expect(tab.locator(".mw-class")).to_be_visible()
