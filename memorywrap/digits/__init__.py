@@ -26,8 +26,8 @@ __all__ = ["find_fonts", "render_digits"]
 CHUNK = 250  # images that share a random stream; also the unit of work of a process
 # Photographs that show the digit less than this are taken again: nobody could read them, and a
 # label that cannot be read teaches noise.
-LEGIBLE = 0.5
-TRIES = 4
+LEGIBLE = 0.6
+TRIES = 6
 
 Progress = Callable[[int, int], None]
 
@@ -99,7 +99,7 @@ def _render(rng: np.random.Generator, label: int, faces: tuple[Font, ...]) -> Im
     if kind < 0.21:
         return screenshot(rng, row_mask(rng, label, lambda digit: font_glyph(face, digit), True))
     if kind < 0.28:
-        width = rng.uniform(0.05, 0.2) * GLYPH
+        width = rng.uniform(0.05, 0.15) * GLYPH
         row = row_mask(rng, label, lambda digit: stroke_glyph(rng, digit, width), False)
     else:
         row = row_mask(rng, label, lambda digit: font_glyph(face, digit), False)

@@ -49,7 +49,7 @@ def find_fonts() -> list[Path]:
     features = torch.stack(list(shapes.values()))  # (faces, 10, pixels)
     different = _without_near_copies(features)
     margins = _legibility(features[different])  # (faces, 10)
-    legible = (margins > 0).sum(1) >= 9
+    legible = (margins > 0).all(1)
     order = margins.mean(1).argsort(descending=True, stable=True)
     return [paths[different[i]] for i in order.tolist() if legible[i]]
 

@@ -70,11 +70,12 @@ def _warp(
     """The sheet (side, side) seen by a camera that points near the centre of the digit."""
     if clean:
         fill, turn, slant, stretch, view = rng.uniform(0.3, 0.95), 0.0, 0.0, 1.0, np.zeros(2)
-        shift = rng.normal(0, 0.08, 2)
+        # In a row, the digit meant is the one nearest to the middle: small ones may not stray far.
+        shift = rng.normal(0, 0.08 * fill, 2)
     else:
         loose = rng.random() < 0.15
-        fill = rng.uniform(0.35, 0.7) if loose else np.clip(rng.normal(0.86, 0.1), 0.6, 1.15)
-        shift = rng.normal(0, 0.08 if loose else 0.035, 2) * (1.5, 1)
+        fill = rng.uniform(0.42, 0.7) if loose else np.clip(rng.normal(0.86, 0.1), 0.6, 1.15)
+        shift = rng.normal(0, 0.035, 2) * (1.5, 1)
         turn = rng.normal(0, 0.3 if rng.random() < 0.2 else 0.06)
         slant, stretch = rng.normal(0.03, 0.14), np.exp(rng.normal(-0.32, 0.22))
         view = rng.normal(0, 0.0012, 2)
