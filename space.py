@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,21 @@ except ImportError:
 from app.models import Models
 from app.page import build, launch_options
 
+# The package is there on every Gradio Space; this variable, which it reads itself, on ZeroGPU only.
+_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+_SECONDS = 20  # that a call may hold the GPU: the shorter, the sooner it is lent
+
 
 def _accelerate(function: Callable[..., Any]) -> Callable[..., Any]:
     """Runs a function on a borrowed GPU where there is one to borrow."""
-    return function if spaces is None else spaces.GPU(duration=20)(function)
+    return function if spaces is None else spaces.GPU(duration=_SECONDS)(function)
 
 
 models = Models(Path(__file__).parent / "checkpoints")
-if models.names:
-    models.warm_up(models.default) if spaces is None else models.get(models.default)
+# ZeroGPU runs each call in a process of its own, with the GPU that this one does not have: models
+# are loaded there.
+if models.names and not _ZERO_GPU:
+    models.warm_up(models.default)
 demo = build(models, _accelerate)
 
 if __name__ == "__main__":
