@@ -24,6 +24,7 @@ from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier, choose_device
 from memorywrap.datasets import balanced
 from memorywrap.distributed import Processes
+from memorywrap.model_card import write_card
 from memorywrap.recipes import Training, learning_rate, make_optimizer
 from memorywrap.runs import RunFolder, packed, stop_on_interrupt, unpack
 
@@ -63,7 +64,7 @@ def train_and_measure(
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any] | None:
-    """`train`, then measure the model as saved, and note the result in the run folder.
+    """`train`, then measure the model as saved, and note the result and the model card.
 
     Returns:
         The content of RUN/result.json; None in all processes but the first.
@@ -85,6 +86,7 @@ def train_and_measure(
         "processes": processes.count,
         "versions": library_versions(),
     }
+    write_card(run.checkpoint)
     run.finish(result)
     return result
 

@@ -105,6 +105,7 @@ def test_a_short_training_learns_and_leaves_a_complete_run_folder(tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     loaded = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
     assert loaded.config.measured == result["measured"]
+    assert f"{measured['accuracy']:.2f} %" in (tmp_path / "checkpoint/README.md").read_text("utf-8")
     assert loaded.bank.labels.bincount().tolist() == [2, 2, 2]
     found = evaluation.predictions(loaded, DATA.test.images)
     assert evaluation.accuracy(found, DATA.test.labels) == pytest.approx(

@@ -1,0 +1,147 @@
+"""The model card of a checkpoint: README.md beside it, made from config.json alone.
+
+`python -m memorywrap.model_card FOLDER...` writes the cards of checkpoints that are there already.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from memorywrap.checkpoint import Config, read_config
+from memorywrap.datasets import describe
+
+CARD = "README.md"
+
+# What the Hugging Face Hub reads.
+_HEADER = """\
+---
+license: mit
+library_name: memorywrap
+pipeline_tag: image-classification
+tags:
+- memory-wrap
+- explanation-by-example
+- interpretability
+---
+"""
+_KINDS = {
+    "memory-wrap": "It reads the image together with a bank of memory samples "
+    "(Memory Wrap, [arXiv 2106.01440](https://arxiv.org/abs/2106.01440)), "
+    "so each prediction comes with the samples that it used and their weights.",
+    "baseline": "It reads nothing but the memory samples that resemble the image: "
+    "the baseline of Memory Wrap ([arXiv 2106.01440](https://arxiv.org/abs/2106.01440)).",
+    "std": "It is the plain network, without memory, to compare others with.",
+}
+
+
+def model_card(config: Config) -> str:
+    """The card in Markdown: what the model is, its data, recipe, accuracy, use and limits."""
+    sections = [
+        f"# {config.title}\n\nAn image classifier for {len(config.classes)} classes: "
+        f"{', '.join(config.classes)}. {_KINDS[config.variant]}",
+        "## Use\n\n```python\nfrom memorywrap import MemoryWrapClassifier\n\n"
+        'classifier = MemoryWrapClassifier.from_pretrained("the folder of this file")\n'
+        'classifier.predict("image.png")\n```\n\n'
+        "Made for teaching, and for research on explanations. Do not let it decide where a wrong "
+        "answer harms somebody.",
+        f"## Data\n\n{_data(config)}",
+        f"## Training\n\n{_training(config)}",
+        f"## Accuracy\n\n{_accuracy(config)}",
+        f"## Limits\n\n{_limits(config)}",
+    ]
+    fonts = config.data.get("fonts")
+    if fonts:
+        sections.append(
+            f"## Fonts\n\n<details><summary>The {len(fonts)} font files that were drawn with, "
+            "none of which is copied here</summary>\n\n"
+            f"{', '.join(f'`{name}`' for name in sorted(fonts))}\n\n</details>"
+        )
+    return _HEADER + "\n" + "\n\n".join(sections) + "\n"
+
+
+def write_card(folder: str | Path) -> Path:
+    """Write the card of a checkpoint folder; returns its path.
+
+    Raises:
+        CheckpointError: the folder has no readable config.json.
+    """
+    path = Path(folder) / CARD
+    path.write_text(model_card(read_config(folder)), encoding="utf-8")
+    return path
+
+
+def _data(config: Config) -> str:
+    data = config.data
+    if not data:
+        return "Not recorded."
+    if data["name"] == "digits":
+        return (
+            f"{data['train']:,} pictures of digits, rendered by the code in `memorywrap/digits` "
+            f"(version {data['renderer']}, seed {data['seed']}): printed and drawn digits as "
+            "photographs, screenshots and drawing pads show them. No photograph was trained on."
+        )
+    drawn = f", of which {data['samples']:,} were drawn" if "samples" in data else ""
+    return f"{describe(data)}{drawn}."
+
+
+def _training(config: Config) -> str:
+    size = config.image_size
+    facts = {
+        "encoder": config.encoder,
+        "variant": config.variant,
+        "distance": config.distance,
+        "input": f"{size} x {size} pixels",
+        "seed": config.seed,
+        **config.recipe,
+        **config.versions,
+    }
+    rows = [f"| {name} | {_value(value)} |" for name, value in facts.items()]
+    return "\n".join(["| setting | value |", "| --- | --- |", *rows])
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _accuracy(config: Config) -> str:
+    if not config.measured:
+        return "Not measured."
+    rows = [
+        f"| {name} | {found['images']:,} | {found['accuracy']:.2f} % | {_redrawn(found)} |"
+        for name, found in config.measured.items()
+    ]
+    head = "| data | images | with the bank of this model | with memories drawn again |"
+    return "\n".join([head, "| --- | ---: | ---: | ---: |", *rows])
+
+
+def _redrawn(found: dict) -> str:
+    values = found.get("redrawn")
+    if not values:
+        return "-"
+    return f"{sum(values) / len(values):.2f} % (mean of {len(values)})"
+
+
+def _limits(config: Config) -> str:
+    limits = [
+        "It always answers one of its classes: it cannot say that an image shows none of them.",
+        "Its probabilities were not calibrated: 90 % need not mean right nine times in ten.",
+        f"It sees one square of {config.image_size} x {config.image_size} pixels and no more.",
+    ]
+    if config.data.get("name") == "digits":
+        limits.append("One digit at a time, about upright and in the middle of the square.")
+    if config.bank is not None:
+        limits.append(
+            f"Its bank of {config.bank['size']} samples is drawn from {config.bank['dataset']}, "
+            "which has to be on the machine."
+        )
+    return "\n".join(f"- {limit}" for limit in limits)
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(write_card(argument))
