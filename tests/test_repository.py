@@ -1,0 +1,266 @@
+"""What must hold for the repository as a whole: safe files, one-way imports, pins, packaging."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memorywrap.checkpoint import BANK, BANK_PICTURE, CONFIG, WEIGHTS
+from memorywrap.model_card import CARD
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # comes with pytest there
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+CODE = [
+    path
+    for folder in ("memorywrap", "app", "bench", "tests", ".")
+    for path in sorted((ROOT / folder).glob("*.py" if folder == "." else "**/*.py"))
+]
+LIBRARY = sorted((ROOT / "memorywrap").rglob("*.py"))
+# From the bottom up: each may import those before it, and none after it.
+ORDER = ("layer", "encoders", "bank", "classifier", "attribution", "explain", "metrics", "cli")
+
+
+def committed() -> list[Path]:
+    """All files that git would carry, or what looks like them where there is no git."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs git and a clone")
+    paths = [ROOT / name for name in listed.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_at_load(path: Path, modules: set[str]) -> set[str]:
+    """Modules of the library that a module imports as it is loaded itself."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name if name in modules else node.module for name in names)
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text("utf-8")))
+    return (found & modules) - {module_name(path)}
+
+
+def import_graph() -> dict[str, set[str]]:
+    names = {module_name(path) for path in LIBRARY}
+    return {module_name(path): imports_at_load(path, names) for path in LIBRARY}
+
+
+# --- files ---
+
+
+def test_nothing_unpickles():
+    forbidden = {"pickle", "joblib", "dill", "shelve", "marshal"}
+    unsafe = {"torch.load", "torch.save", "np.load", "numpy.load"}
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and "tests" not in path.parts:
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & forbidden, f"{path.name} imports {names & forbidden}"
+            if isinstance(node, ast.Attribute):
+                assert ast.unparse(node) not in unsafe, f"{path.name}:{node.lineno}"
+
+
+def test_checkpoints_hold_tensors_and_text_of_a_size_that_hosts_take():
+    known = {CONFIG, WEIGHTS, BANK, BANK_PICTURE, CARD}
+    for path in (path for path in committed() if "checkpoints" in path.parts):
+        assert path.name in known, f"{path} is no part of a checkpoint"
+        assert path.stat().st_size < 10 * 10**6, f"{path} is over 10 MB"
+
+
+def test_no_committed_file_is_large_or_names_a_machine():
+    # Written in two parts, so that this file does not name one.
+    private = re.compile(
+        "/work" + "/|/home" + r"/(?!user\b)|/root" + "/|/Users" + r"/|extra-index-url[ =]+file:"
+        r"|(?<![\w.])(?:artifactory|nexus|pypi\.(?!org\b))[\w.-]*\.\w+",
+    )
+    for path in committed():
+        data = path.read_bytes()
+        assert len(data) < 10 * 10**6, f"{path} is over 10 MB"
+        if b"\0" not in data:
+            found = private.search(data.decode("utf-8"))
+            assert found is None, f"{path}: {found and found[0]}"
+
+
+# --- imports ---
+
+
+def test_the_library_never_imports_the_page():
+    for path in LIBRARY:
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in ("app", "gradio", "spaces"), path
+
+
+def test_nobody_edits_where_python_looks():
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not isinstance(node, ast.Attribute) or ast.unparse(node) != "sys.path", path
+
+
+def test_imports_go_one_way():
+    graph = import_graph()
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, "cycle: " + " -> ".join((*way, name))
+        for below in graph[name] - done:
+            visit(below, (*way, name))
+        done.add(name)
+
+    for name in graph:
+        if name != "memorywrap":  # the package itself gathers what is public
+            visit(name, ())
+
+
+def test_the_lower_rooms_know_nothing_of_the_upper_ones():
+    graph = import_graph()
+
+    def below(name: str) -> set[str]:
+        return graph[name] | {found for part in graph[name] for found in below(part)}
+
+    for place, name in enumerate(ORDER):
+        # A classifier explains, so it stands above what explanations are made of.
+        allowed = {"attribution", "explain"} if name == "classifier" else set()
+        above = {f"memorywrap.{upper}" for upper in ORDER[place + 1 :] if upper not in allowed}
+        assert not below(f"memorywrap.{name}") & above
+
+
+def test_importing_does_no_work():
+    """Neither a GPU nor the page nor the network is touched before somebody asks for it."""
+    code = (
+        "import sys, memorywrap, torch; "
+        "bad = {'gradio', 'app', 'huggingface_hub'} & set(sys.modules); "
+        "sys.exit(str(bad) if bad or torch.cuda.is_initialized() else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- versions and packaging ---
+
+
+def requirements(name: str) -> dict[str, str]:
+    """Package -> version specifier."""
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith(("#", "-r"))]
+    parts = [re.fullmatch(r"([\w-]+)([=<>~!].*)", line) for line in wanted]
+    assert all(parts), wanted
+    return {part[1]: part[2] for part in parts if part}
+
+
+def test_versions_are_pinned_as_agreed():
+    pinned = requirements("requirements.txt")
+    assert pinned["torch"] == "==2.11.0" and pinned["torchvision"] == "==0.26.0"
+    for name in ("entmax", "captum", "gradio", "pillow"):
+        assert re.fullmatch(r"==[\d.]+", pinned[name]), name
+    # Older ones let an upload exhaust the server.
+    assert pinned["python-multipart"] == ">=0.0.31"
+    assert set(requirements("requirements-dev.txt")) == {"playwright", "ruff"}
+
+
+@pytest.fixture
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def test_everything_the_library_needs_is_installed_by_requirements_too(project):
+    needed = {re.split("[<>=]", entry)[0] for entry in project["project"]["dependencies"]}
+    assert needed <= set(requirements("requirements.txt"))
+    (gradio,) = (p for p in project["project"]["optional-dependencies"]["demo"] if "gradio" in p)
+    assert gradio == f"gradio{requirements('requirements.txt')['gradio']}"
+
+
+def test_the_package_takes_all_its_files_along(project):
+    settings = project["tool"]["setuptools"]
+    packages = {path.parent for folder in ("memorywrap", "app") for path in code_of(folder)}
+    assert {str(path.relative_to(ROOT)).replace(os.sep, ".") for path in packages} == set(
+        settings["packages"]
+    )
+    taken = {
+        path for pattern in settings["package-data"]["app"] for path in (ROOT / "app").glob(pattern)
+    }
+    others = {path for path in committed() if path.is_relative_to(ROOT / "app")}
+    assert {path for path in others if path.suffix != ".py"} == taken
+
+
+def code_of(folder: str) -> list[Path]:
+    """Modules that are imported, not scripts such as the one that draws the examples."""
+    return [
+        path
+        for path in (ROOT / folder).rglob("*.py")
+        if (path.parent / "__init__.py").exists() or path.parent == ROOT / folder
+    ]
+
+
+# --- the container ---
+
+
+def docker_instructions() -> list[list[str]]:
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_container_copies_what_is_there_and_is_not_ignored():
+    kept = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        source
+        for name, *rest in docker_instructions()
+        if name == "COPY"
+        for source in [part for part in rest if not part.startswith("--")][:-1]
+    }
+    assert copied == kept == {"requirements.txt", "memorywrap", "app", "checkpoints"}
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_container_runs_the_page_as_a_plain_user_on_the_port_of_spaces():
+    lines = docker_instructions()
+    after = lines[[line[0] for line in lines].index("USER") :]
+    assert after[0] == ["USER", "1000"]
+    assert not [line for line in after if line[0] in ("RUN", "COPY", "ADD")]
+    assert ["EXPOSE", "7860"] in lines and lines[-1][0] == "CMD"
+    assert " ".join(lines[-1]) == 'CMD ["python", "-m", "app"]'
+    assert any(line[0] == "HEALTHCHECK" for line in lines)
+    settings = next(line for line in after if line[0] == "ENV")
+    assert {"GRADIO_SERVER_NAME=0.0.0.0", "GRADIO_SERVER_PORT=7860", "HF_HUB_OFFLINE=1"} <= set(
+        settings
+    )
