@@ -96,20 +96,33 @@ class Report:
         lines += ["", f"{'milliseconds':{width}}  median    best  runs"]
         for what, times in self.milliseconds.items():
             lines.append(f"{what:{width}} {median(times):7.2f} {min(times):7.2f} {len(times):5d}")
-        lines.append("")
-        lines += [
-            f"published procedure / {what}: {n:.1f} times" for what, n in self.ratios().items()
+        return "\n".join([*lines, "", *self.conclusions()])
+
+    def markdown(self) -> str:
+        """The report for a document."""
+        facts = [f"{name} {value}" for name, value in (self.machine | self.model).items()]
+        lines = [f"Measured by `memorywrap bench`: {', '.join(facts)}.", ""]
+        lines += ["| what | median ms | best ms | runs |", "| --- | ---: | ---: | ---: |"]
+        for what, times in self.milliseconds.items():
+            lines.append(f"| {what} | {median(times):.2f} | {min(times):.2f} | {len(times)} |")
+        return "\n".join([*lines, "", *(f"- {line}" for line in self.conclusions())])
+
+    def conclusions(self) -> list[str]:
+        """What the numbers say beside the published procedure, one sentence each."""
+        lines = [
+            f"the published procedure takes {ratio:.1f} times as long as our {what}"
+            for what, ratio in self.ratios().items()
         ]
         for how, errors in self.completeness_errors.items():
             lines.append(
                 f"completeness error, {how}: median {100 * median(errors):.2f} %, "
-                f"worst {100 * max(errors):.2f} %"
+                f"worst {100 * max(errors):.2f} %, of {len(errors)}"
             )
-        return "\n".join(lines)
+        return lines
 
 
-_COLD = "explanation, nothing known of the memory yet"
-_WARM = "explanation, the memory's paths known"
+_COLD = "explanation, the first with a bank"
+_WARM = "explanation, a later one"
 _PUBLISHED = "explanation, published procedure"
 
 
@@ -145,7 +158,9 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
         f"encoder, per image in batches of {_BATCH}", lambda _: embed(batch), repeats, _BATCH
     )
     report.time("encoder, one image", lambda i: embed(alone[i % _INPUTS, None]), repeats)
-    report.time("classification", lambda i: classifier.predict(arrays[i % _INPUTS]), repeats)
+    report.time(
+        "classification, in process", lambda i: classifier.predict(arrays[i % _INPUTS]), repeats
+    )
 
     caches = [PathCache(classifier.paths().embed) for _ in arrays]
 
@@ -156,7 +171,7 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     report.time(_COLD, ours, _INPUTS)
     errors = report.time(_WARM, ours, _INPUTS)
     report.time(
-        "of it, the input's path and map",
+        "explanation, a later one, map of the input alone",
         lambda i: _input_only(classifier, predictions[i], caches[i]),
         _INPUTS,
     )

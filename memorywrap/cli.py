@@ -21,6 +21,7 @@ from memorywrap import commands_training
 from memorywrap.attribution import BASELINES
 from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.evaluation import load_classifier
 from memorywrap.explain import Explanation
 from memorywrap.figures import enlarged, figure_parts, paper_figure
 from memorywrap.images import ImageError
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def default_checkpoint() -> Path:
     """checkpoints/digits of this folder or else of the repository that this package lies in."""
     local = Path("checkpoints/digits")
-    return local if local.is_dir() else Path(__file__).parent.parent / local
+    beside = Path(__file__).parent.parent / local
+    return beside if beside.is_dir() and not local.is_dir() else local
 
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +77,7 @@ def _add_classify(parser: argparse.ArgumentParser) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    classifier = MemoryWrapClassifier.from_pretrained(options.checkpoint)
+    classifier = _load(options)
     failed = False
     for name in options.images:
         try:
@@ -108,7 +110,7 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    classifier = MemoryWrapClassifier.from_pretrained(options.checkpoint)
+    classifier = _load(options)
     try:
         explanation = classifier.explain(
             options.image, baseline=options.baseline, steps=options.steps
@@ -136,7 +138,9 @@ def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--markdown", action="store_true", help="print the table for a document")
     parser.add_argument("--http", action="store_true", help="also time the page, started for it")
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="(default: 30)")
     parser.add_argument("--threads", type=int, metavar="N", help="(default: one per core)")
@@ -149,12 +153,17 @@ def _bench(options: argparse.Namespace) -> int:
         raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    classifier = MemoryWrapClassifier.from_pretrained(options.checkpoint, device="cpu")
+    if options.http and not Path(options.checkpoint).is_dir():
+        raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
+    classifier = _load(options, device="cpu")
     report = bench(classifier, repeats=options.repeats)
     if options.http:
         image = classifier.bank.images[0]
         time_page(report, Path(options.checkpoint), image, repeats=options.repeats)
-    print(json.dumps(report.to_dict()) if options.json else report.table())
+    if options.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(report.markdown() if options.markdown else report.table())
     return 0
 
 
@@ -172,6 +181,16 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _load(options: argparse.Namespace, device: str = "auto") -> MemoryWrapClassifier:
+    """The model that was asked for, with its bank."""
+    if options.checkpoint == Path("checkpoints/digits") and not options.checkpoint.is_dir():
+        raise ValueError(
+            "there is no checkpoints/digits here: run this in a clone of the repository, "
+            "or name a model with --checkpoint"
+        )
+    return load_classifier(options.checkpoint, device=device, fetch=options.download)
+
+
 def _model_name(options: argparse.Namespace) -> str:
     return Path(options.checkpoint).resolve().name
 
@@ -187,6 +206,7 @@ def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="checkpoint folder or Hub id (default: checkpoints/digits)",
     )
+    commands_training.add_download(parser)  # of what the model's bank is drawn from
 
 
 if __name__ == "__main__":

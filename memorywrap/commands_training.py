@@ -26,7 +26,7 @@ _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="NAME", help=_DATA_HELP)
-    _add_download(parser)
+    add_download(parser)
     parser.add_argument("--samples", type=int, metavar="N", help="training samples (default: all)")
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="run folder; resumed if there"
@@ -106,7 +106,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", required=True, metavar="NAME", help=f"{_DATA_HELP}; NAME:train for that split"
     )
-    _add_download(parser)
+    add_download(parser)
     parser.add_argument(
         "--memories",
         type=int,
@@ -245,7 +245,7 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _add_download(parser: argparse.ArgumentParser) -> None:
+def add_download(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--download", action="store_true", help="fetch cifar10 or svhn where it is missing"
     )

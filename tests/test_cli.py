@@ -1,0 +1,216 @@
+"""The command line: JSON lines, files, tables, and one sentence with exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from memorywrap import MemoryWrapClassifier, bench, cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    tiny.picture().save(path)
+    return str(path)
+
+
+@pytest.fixture
+def run(tiny_checkpoint, capsys):
+    """Runs a command with the tiny model: (exit code, standard output, standard error)."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main([*arguments, "--checkpoint", str(tiny_checkpoint)])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def assert_one_sentence(error: str) -> None:
+    assert error.count("\n") == 1 and error.startswith("memorywrap ") and "Traceback" not in error
+
+
+def test_classify_prints_one_object_per_image_in_the_given_order(run, photo, tmp_path):
+    other = tmp_path / "other.png"
+    tiny.picture(seed=5).save(other)
+    code, out, err = run("classify", photo, str(other), photo)
+    assert (code, err) == (0, "")
+    first, second, third = (json.loads(line) for line in out.splitlines())
+    assert first == third != second
+    model = MemoryWrapClassifier.from_pretrained(tmp_path / "tiny")
+    assert first == model.predict(photo).to_dict("tiny")
+
+
+def test_classify_goes_on_after_a_bad_image_and_says_so(run, photo, tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    code, out, err = run("classify", str(tmp_path / "text.png"), str(tmp_path / "none.png"), photo)
+    assert code == 2 and len(out.splitlines()) == 1
+    assert "text.png: The file is not an image" in err and "none.png: There is no image file" in err
+
+
+def test_explain_writes_figure_maps_and_json(run, photo, tmp_path):
+    folder = tmp_path / "a/new/folder"
+    code, out, _ = run(
+        "explain", photo, "--out", str(folder), "--steps", "4", "--baseline", "black"
+    )
+    assert code == 0
+    assert {Path(line) for line in out.splitlines()} == set(folder.iterdir())
+    found = json.loads((folder / "explanation.json").read_text())
+    assert (found["model"], found["steps"], found["baseline"]) == ("tiny", 4, "black")
+    names = {path.stem for path in folder.glob("*.png")}
+    assert {"figure", "input", "input-map"} <= names
+    shown = {role for role in ("example", "counterfactual", "contrast") if found[role] is not None}
+    assert shown <= names and shown
+    for path in folder.glob("*.png"):
+        Image.open(path).verify()
+
+
+def test_bench_times_every_part_and_compares(run, monkeypatch):
+    monkeypatch.setattr(bench, "_INPUTS", 1)
+    monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
+    code, out, _ = run("bench", "--repeats", "1", "--json")
+    report = json.loads(out)
+    assert code == 0 and len(report["median_ms"]) == 7
+    assert all(value > 0 for value in report["median_ms"].values())
+    assert set(report["completeness_error"]) == {"ours", "published procedure"}
+    assert len(report["ratios"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "row"),
+    [
+        ([], r"reading +3\.00 +2\.00 +2\n"),
+        (["--markdown"], r"\| reading \| 3\.00 \| 2\.00 \| 2 \|\n"),
+    ],
+)
+def test_bench_prints_medians_and_ratios(run, monkeypatch, form, row):
+    report = bench.Report({"cores": 2}, {"model": "Tiny"}, {"reading": [2.0, 4.0]})
+    report.milliseconds |= {bench._WARM: [10.0], bench._PUBLISHED: [25.0]}
+    report.completeness_errors = {"ours": [0.001, 0.003]}
+    monkeypatch.setattr(cli, "bench", lambda *_, **__: report)
+    code, out, _ = run("bench", *form)
+    assert code == 0 and re.search(row, out)
+    assert "takes 2.5 times as long as our explanation, a later one" in out
+    assert "completeness error, ours: median 0.20 %, worst 0.30 %, of 2" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "nothing.png", "--out", "x"], "There is no image file named nothing.png"),
+        (["bench", "--repeats", "0"], "expected at least 1, received 0"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and message in err
+    assert_one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["classify"], ["explain", "a.png"], ["nonsense"], ["classify", "a", "--x"]]
+)
+def test_what_is_not_a_command_shows_the_usage_and_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2 and "usage: memorywrap" in capsys.readouterr().err
+
+
+def test_steps_below_one_are_refused(run, photo, tmp_path):
+    code, _, err = run("explain", photo, "--out", str(tmp_path / "x"), "--steps", "0")
+    assert code == 2 and "step" in err
+    assert_one_sentence(err)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(run, photo):
+    code, _, err = run("explain", photo, "--out", photo, "--steps", "2")
+    assert code == 2 and "photo.png: File exists" in err
+    assert_one_sentence(err)
+
+
+def test_a_damaged_model_is_one_sentence(run, tiny_checkpoint, photo):
+    (tiny_checkpoint / "model.safetensors").write_bytes(b"no")
+    code, _, err = run("classify", photo)
+    assert code == 2 and "model.safetensors is damaged" in err
+    assert_one_sentence(err)
+
+
+def test_a_missing_default_model_says_what_to_do(monkeypatch, tmp_path, photo, capsys):
+    monkeypatch.setattr(cli, "default_checkpoint", lambda: Path("checkpoints/digits"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["classify", photo]) == 2
+    error = capsys.readouterr().err
+    assert "clone of the repository" in error and "--checkpoint" in error
+    assert_one_sentence(error)
+
+
+def test_a_model_whose_bank_is_elsewhere_says_how_to_get_it(monkeypatch, tmp_path, photo, capsys):
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "data"))
+    model = tiny.classifier()
+    recipe = {"dataset": "cifar10", "seed": 0, "size": 10}
+    model.config = replace(model.config, bank=recipe)
+    model.save_pretrained(tmp_path / "drawn")
+    assert cli.main(["classify", photo, "--checkpoint", str(tmp_path / "drawn")]) == 2
+    error = capsys.readouterr().err
+    assert "cifar10: no images" in error and "--download" in error
+    assert_one_sentence(error)
+
+
+def test_the_default_model_is_found_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert cli.default_checkpoint() == ROOT / "checkpoints/digits"
+    (tmp_path / "checkpoints/digits").mkdir(parents=True)
+    assert cli.default_checkpoint() == Path("checkpoints/digits")
+
+
+@pytest.mark.parametrize("missing", ["app", "gradio"])
+def test_demo_without_the_page_says_where_it_is(monkeypatch, capsys, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == missing else find(name)
+    )
+    assert cli.main(["demo"]) == 2
+    error = capsys.readouterr().err
+    assert f"the page needs {missing}" in error and "make demo" in error
+    assert_one_sentence(error)
+
+
+def test_demo_hands_its_arguments_to_the_page(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "argv", ["memorywrap"])
+    monkeypatch.setattr("runpy.run_module", lambda *_, **__: seen.extend(sys.argv))
+    assert cli.main(["demo", "--port", "8000"]) == 0
+    assert seen == ["memorywrap demo", "--port", "8000"]
+
+
+def test_a_reader_who_leaves_is_no_error(tiny_checkpoint, photo):
+    """As in `memorywrap classify ... | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = f"import sys; from memorywrap.cli import main; sys.exit(main({['classify', photo]!r} + ['--checkpoint', {str(tiny_checkpoint)!r}]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_is_no_traceback(run, photo, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryWrapClassifier, "predict", interrupt)
+    assert run("classify", photo)[0] == 130
