@@ -1,0 +1,228 @@
+"""Whatever people upload: every kind of picture is read upright in RGB, or refused in one sentence."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memorywrap.images import MAX_BYTES, ImageError, central_square, read_image, to_input, to_pil
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def two_halves(size: tuple[int, int] = (40, 20)) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", size, RED)
+    image.paste(BLUE, (size[0] // 2, 0, size[0], size[1]))
+    return image
+
+
+def near(
+    image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int], by: int = 3
+) -> bool:
+    return max(abs(a - b) for a, b in zip(image.getpixel(at), colour, strict=True)) <= by
+
+
+# --- kinds of pictures ---
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "red"),
+    [
+        (1, (40, 20), (2, 10)),
+        (2, (40, 20), (37, 10)),  # mirrored
+        (3, (40, 20), (37, 10)),  # upside down
+        (6, (20, 40), (10, 2)),  # a quarter turn
+        (8, (20, 40), (10, 37)),  # a quarter turn the other way
+    ],
+)
+def test_a_photo_is_turned_upright_as_its_camera_says(orientation, size, red):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(encoded(two_halves(), "PNG", exif=exif))
+    assert image.size == size and near(image, red, RED)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*", b"Exif\0\0XX\0*\0\0\0\x08"])
+def test_damaged_exif_does_not_cost_the_picture(exif):
+    image = read_image(encoded(two_halves(), "PNG", exif=exif))
+    assert image.size == (40, 20) and near(image, (5, 10), RED)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa"])
+def test_what_is_transparent_is_white(mode):
+    image = Image.new("LA", (8, 8), (0, 0))
+    image.paste((0, 255), (0, 0, 4, 8))
+    read = read_image(image if mode == "LA" else image.convert("RGBA").convert(mode))
+    assert near(read, (1, 4), (0, 0, 0)) and near(read, (6, 4), WHITE)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_transparency_of_files(format):
+    assert near(read_image(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), format)), (4, 4), WHITE)
+
+
+def test_half_transparent_is_half_white():
+    assert near(read_image(Image.new("RGBA", (2, 2), (0, 0, 0, 128))), (0, 0), (127, 127, 127))
+
+
+def test_a_palette_with_and_without_transparency():
+    image = two_halves().convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+    assert near(read_image(encoded(image)), (5, 10), RED)
+    clear = image.getpixel((5, 10))
+    assert near(read_image(encoded(image, transparency=clear)), (5, 10), WHITE)
+    assert near(read_image(encoded(image, "GIF")), (35, 10), BLUE)
+
+
+def test_sixteen_bits_keep_their_scale():
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    read = read_image(encoded(Image.fromarray(values)))
+    assert [read.getpixel((x, 0))[0] for x in range(3)] == [0, 100, 255]
+    tiff = read_image(encoded(Image.fromarray(values), "TIFF"))
+    assert np.array_equal(np.asarray(tiff), np.asarray(read))
+
+
+def test_floating_point_grey_is_stretched_and_survives_nan():
+    values = np.array([[-1.0, 0.0, 1.0, np.nan]], dtype=np.float32)
+    read = read_image(encoded(Image.fromarray(values), "TIFF"))
+    assert [read.getpixel((x, 0))[0] for x in range(4)] == [0, 128, 255, 128]
+
+
+def test_cmyk_is_the_colour_it_was():
+    image = read_image(encoded(two_halves().convert("CMYK"), "JPEG", quality=95))
+    assert near(image, (5, 10), RED, 8) and near(image, (35, 10), BLUE, 8)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("L", 90), ("1", 1)])
+def test_grey_and_black_and_white(mode, value):
+    grey = 255 if mode == "1" else value
+    assert near(read_image(encoded(Image.new(mode, (4, 4), value))), (1, 1), (grey,) * 3)
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_animation_shows_its_first_frame(format):
+    first, second = Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), BLUE)
+    data = encoded(first, format, save_all=True, append_images=[second])
+    assert near(read_image(data), (4, 4), RED, 8)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_formats(format, tmp_path):
+    path = tmp_path / "picture.without.a.known.ending"
+    path.write_bytes(encoded(two_halves(), format))
+    image = read_image(path)
+    assert image.mode == "RGB" and near(image, (5, 10), RED, 12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (33, 31)])
+def test_any_size_and_shape_becomes_an_input(size):
+    pixels = to_input(read_image(encoded(Image.new("RGB", size, BLUE))), 32)
+    assert pixels.shape == (3, 32, 32) and near(to_pil(pixels), (16, 16), BLUE)
+
+
+# --- what is refused ---
+
+
+def refused(source: object) -> str:
+    with pytest.raises(ImageError) as problem:
+        read_image(source)  # type: ignore[arg-type]
+    sentence = str(problem.value)
+    assert sentence.count(". ") == 0 and "\n" not in sentence and len(sentence) < 160
+    return sentence
+
+
+def test_what_is_no_image(tmp_path):
+    assert "not an image" in refused(b"this is text")
+    assert "not an image" in refused(b"<svg xmlns='http://www.w3.org/2000/svg'></svg>")
+    assert "empty" in refused(b"")
+    assert "no image file named none.png" in refused(tmp_path / "none.png")
+    assert "cannot be read" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF"])
+def test_a_truncated_file(format):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), format)
+    sentence = refused(data[: len(data) // 2])
+    assert "damaged" in sentence or "not an image" in sentence
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
+    bomb = encoded(Image.new("1", (5001, 5000)))  # a few kB
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded)
+    assert "over 25 megapixels" in refused(bomb)
+
+
+def test_a_claim_of_a_billion_pixels_is_refused_in_the_same_words():
+    """Pillow's own limit speaks first there."""
+    data = bytearray(encoded(Image.new("1", (8, 8))))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    assert "over 25 megapixels" in refused(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda side: Image.new("1", (side, 5000)), lambda side: np.zeros((5000, side), np.uint8)],
+)
+def test_the_limit_of_pixels_holds_for_images_and_arrays(make: Callable[[int], object]):
+    assert "over 25 megapixels" in refused(make(5001))
+
+
+def test_over_ten_megabytes(tmp_path):
+    (tmp_path / "large.png").write_bytes(encoded(two_halves()) + b"\0" * MAX_BYTES)
+    assert "over 10 MB" in refused(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8)],
+    ids=["two channels", "floats", "no pixels"],
+)
+def test_arrays_of_another_kind_show_expected_and_received(array):
+    with pytest.raises(ImageError, match=r"expected uint8 .* received (uint8|float32) \("):
+        read_image(array)
+
+
+# --- the square that the model sees ---
+
+
+def test_the_central_square():
+    assert central_square(Image.new("RGB", (40, 20))) == (10, 0, 30, 20)
+    assert central_square(Image.new("RGB", (20, 41))) == (0, 10, 20, 30)
+
+
+def test_a_box_is_cut_out_exactly():
+    pixels = to_input(two_halves((64, 32)), 32, (32, 0, 64, 32))
+    assert (to_pil(pixels).getextrema()) == ((0, 0), (0, 0), (255, 255))
+
+
+def test_a_box_over_the_edge_repeats_the_edge():
+    pixels = to_pil(to_input(two_halves((32, 32)), 32, (16, -8, 48, 24)))
+    assert pixels.getextrema() == ((0, 0), (0, 0), (255, 255))
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 5, 5, 9)])
+def test_an_empty_box_is_refused(box):
+    with pytest.raises(ImageError, match="crop is empty"):
+        to_input(two_halves(), 32, box)
+
+
+def test_pixels_go_through_unchanged():
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    assert np.array_equal(np.asarray(to_pil(to_input(image, 32))), np.asarray(image))
