@@ -1,0 +1,122 @@
+"""Pictures: the colours, sizes and words that people read explanations by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from memorywrap.figures import (
+    OPPOSE,
+    SUPPORT,
+    bank_picture,
+    enlarged,
+    figure_parts,
+    overlay,
+    paper_figure,
+    percent,
+)
+
+
+@pytest.fixture(scope="module")
+def explanation():
+    return tiny.classifier().explain(tiny.picture(), steps=2)
+
+
+def without_counterfactual(explanation):
+    """The same with all weight on its example: no counterfactual, so a contrast is shown."""
+    prediction = explanation.prediction
+    weights = torch.zeros_like(prediction.weights)
+    weights[prediction.example] = 1.0
+    prediction = replace(prediction, weights=weights)
+    assert prediction.counterfactual is None and prediction.contrast is not None
+    return replace(explanation, prediction=prediction)
+
+
+def test_enlarging_keeps_every_pixel_hard():
+    image = tiny.picture(size=(4, 4))
+    large = np.asarray(enlarged(image, 12))
+    assert np.array_equal(large, np.asarray(image).repeat(3, axis=0).repeat(3, axis=1))
+
+
+def test_support_is_blue_opposition_orange_and_the_rest_a_pale_copy():
+    attribution = torch.zeros(3, 10, 10)
+    attribution[:, 0, 0], attribution[:, 9, 9] = 1.0, -1.0
+    picture = np.asarray(overlay(torch.full((3, 10, 10), 200, dtype=torch.uint8), attribution, 10))
+    assert tuple(picture[0, 0]) == SUPPORT and tuple(picture[9, 9]) == OPPOSE
+    grey = picture[4, 4].astype(int)
+    assert np.ptp(grey) == 0 and grey[0] > 180
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_an_overlay_of_nothing_on_a_flat_image_is_flat(level):
+    flat = torch.full((3, 8, 8), level, dtype=torch.uint8)
+    picture = np.asarray(overlay(flat, torch.zeros(3, 8, 8), 8))
+    assert np.ptp(picture) == 0
+
+
+def test_overlays_do_not_depend_on_the_scale_of_the_map():
+    chance = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (3, 8, 8), generator=chance).to(torch.uint8)
+    attribution = torch.randn(3, 8, 8, generator=chance)
+    one, other = overlay(pixels, attribution), overlay(pixels, 1000 * attribution)
+    assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
+
+
+def test_parts_are_input_example_and_counterfactual_with_their_words(explanation):
+    prediction = explanation.prediction
+    parts = figure_parts(explanation)
+    shown = ["example", "counterfactual" if prediction.counterfactual is not None else "contrast"]
+    assert [part.role for part in parts] == ["input", *shown]
+    assert parts[0].caption == f"input, predicted {prediction.classes[prediction.predicted]}"
+    sample = prediction.memory(prediction.example)
+    expected = f"labelled {sample['label']}, predicted {sample['predicted']}, weight "
+    assert expected in parts[1].caption and parts[1].caption.endswith("supports")
+    for part in parts:
+        assert part.image.size == (tiny.SIZE, tiny.SIZE)
+        assert part.map is None or part.map.size == part.image.size
+
+
+def test_a_contrast_says_that_it_was_not_used(explanation):
+    parts = figure_parts(without_counterfactual(explanation))
+    assert parts[-1].role == "contrast" and parts[-1].caption.endswith("weight 0, not used")
+
+
+def test_the_figure_holds_every_part_at_any_scale(explanation):
+    small, large = paper_figure(explanation, scale=1), paper_figure(explanation, scale=2)
+    assert large.size == tuple(2 * side for side in small.size)
+    for image in (small, paper_figure(without_counterfactual(explanation), scale=1)):
+        pixels = np.asarray(image)
+        for colour in (SUPPORT, OPPOSE):  # at least in the legend
+            assert (pixels == colour).all(axis=2).any()
+        border = np.concatenate([pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel()])
+        assert border.min() == 255  # nothing runs off the sheet
+
+
+def test_the_bank_at_a_glance():
+    bank = tiny.classifier(memory=7).bank
+    picture = np.asarray(bank_picture(bank, columns=4))
+    assert picture.shape == (2 * tiny.SIZE, 4 * tiny.SIZE, 3)
+    fifth = picture[tiny.SIZE :, : tiny.SIZE]
+    assert np.array_equal(fifth, bank.images[4].permute(1, 2, 0).numpy())
+    assert (picture[tiny.SIZE :, 3 * tiny.SIZE :] == 255).all()  # no eighth sample
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (0.0, "0 %"),
+        (0.0004, "under 0.1 %"),
+        (0.0049, "0.5 %"),
+        (0.314, "31 %"),
+        (0.991, "99.1 %"),
+        (0.9996, "over 99.9 %"),
+        (1.0, "100 %"),
+        (1.5, "150 %"),
+    ],
+)
+def test_percentages_are_never_rounded_to_certainty(part, text):
+    assert percent(part) == text
