@@ -13,6 +13,7 @@ embedding), and only the samples that are shown as maps cost encoder passes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,10 @@ TOLERANCE = 0.005
 
 # Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
 _CHUNK = 64
+
+# PyTorch keeps the level of forward-mode derivatives per process, not per thread: a second one that
+# ends meanwhile takes the first one's level away.
+_ONE_AT_A_TIME = threading.Lock()
 
 Panel = tuple[float, float]
 
@@ -119,7 +124,8 @@ class PathCache:
             points = starts + at * (ends - starts)
             with torch.no_grad():
                 if derivative:
-                    pair = torch.func.jvp(self.embed, (points,), (ends - starts,))
+                    with _ONE_AT_A_TIME:
+                        pair = torch.func.jvp(self.embed, (points,), (ends - starts,))
                     rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
                 else:
                     rows = self.embed(points)[..., None]  # (chunk, dim, 1)

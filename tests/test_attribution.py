@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import captum.attr
 import pytest
 import torch
@@ -86,6 +88,20 @@ def test_agrees_with_captum_in_single_precision_on_the_compact_encoder() -> None
         (ours.memory_maps[1], expected_memory[0, 1]),
     ):
         assert float((map_ - expected).norm() / expected.norm()) < 1e-4
+
+
+def test_explanations_in_several_threads_do_not_disturb_each_other() -> None:
+    torch.manual_seed(0)
+    encoder, layer = create_encoder("compact").eval(), MemoryWrapLayer(256, 10)
+    image, memory = torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32)
+
+    def attribute(_: int) -> Tensor:
+        return integrated_gradients(encoder, layer, image, memory, 1, steps=2).input_map
+
+    with ThreadPoolExecutor(4) as threads:
+        maps = list(threads.map(attribute, range(8)))
+    for map_ in maps[1:]:
+        torch.testing.assert_close(map_, maps[0])
 
 
 class _Linear(nn.Module):
