@@ -260,6 +260,7 @@ def test_the_container_runs_the_page_as_a_plain_user_on_the_port_of_spaces():
     assert ["EXPOSE", "7860"] in lines and lines[-1][0] == "CMD"
     assert " ".join(lines[-1]) == 'CMD ["python", "-m", "app"]'
     assert any(line[0] == "HEALTHCHECK" for line in lines)
+    assert ["STOPSIGNAL", "SIGINT"] in after  # uploads are deleted on it, not on SIGTERM
     settings = next(line for line in after if line[0] == "ENV")
     assert {"GRADIO_SERVER_NAME=0.0.0.0", "GRADIO_SERVER_PORT=7860", "HF_HUB_OFFLINE=1"} <= set(
         settings
