@@ -232,10 +232,14 @@ class MemoryWrapClassifier(nn.Module):
         return to_input(read_image(image), self.config.image_size, box)
 
     def suggest_box(self, image: Image.Image) -> Box:
-        """A first guess at the square (left, top, right, bottom) of an RGB image to classify."""
-        return suggest_box(
-            lambda inputs: self.classify(inputs)[0].softmax(dim=1), image, self.config.image_size
-        )
+        """A first guess at the square (left, top, right, bottom) of an RGB image to classify: the
+        one most similar to a memory sample or, without memory, with the highest probability."""
+
+        def scores(inputs: Tensor) -> Tensor:
+            logits, _, alike = self.classify(inputs)
+            return (alike if self.has_memory else logits.softmax(dim=1)).amax(dim=1)
+
+        return suggest_box(scores, image, self.config.image_size)
 
     def explain(
         self,

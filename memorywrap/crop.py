@@ -1,13 +1,13 @@
-"""A first guess at the part of a picture to classify: the square that the model reads best.
+"""A first guess at the part of a picture to classify: the square most like something in memory.
 
-A person may move it. The guess slides squares of several sizes over the picture, classifies them
-all, and takes the one where overlapping squares agree most on one class: a real object keeps its
-class when the square shifts a little, clutter does not.
+A person may move it. Squares of several sizes slide over the picture and the one most similar to a
+memory sample is taken, then moved and resized a little while that helps. A network's probabilities
+would be a worse guide: they are just as high on clutter, which resembles no memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -20,20 +20,26 @@ from memorywrap.images import Box, central_square, to_input
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
 # Neighbouring squares are this part of their side apart.
-_STRIDE = 0.25
-# Squares that overlap at least this much (intersection over union) vote for each other.
-_VOTERS = 0.3
+_STRIDE = 1 / 3
+# The best few squares are tried again shifted by this part of their side and resized.
+_BEST = 3
+_SHIFTS = (-1 / 6, 0, 1 / 6)
+_RESIZES = (2**-0.25, 1, 2**0.25)
+# Part of an object may score as high as all of it: a square half as large loses this power of 1/2.
+_PREFER_LARGE = 0.01
 # A picture at most this much larger than the model's input is taken to be cropped already.
 _CROPPED = 2.0
 # Room around the strokes of a drawing, as a part of their longer side.
 _MARGIN = 0.2
 
+Scores = Callable[[Tensor], Tensor]
 
-def suggest_box(probabilities: Callable[[Tensor], Tensor], image: Image.Image, size: int) -> Box:
+
+def suggest_box(scores: Scores, image: Image.Image, size: int) -> Box:
     """The square (left, top, right, bottom) to start from.
 
     Args:
-        probabilities: uint8 (n, 3, size, size) -> class probabilities (n, classes).
+        scores: uint8 (n, 3, size, size) -> (n,), how likely each is to show something to classify.
         image: an upright RGB image.
         size: side of the model's input in pixels.
 
@@ -42,13 +48,27 @@ def suggest_box(probabilities: Callable[[Tensor], Tensor], image: Image.Image, s
         best of some hundred squares.
     """
     width, height = image.size
-    whole = central_square(image)
-    if width == height and width <= _CROPPED * size:
-        return whole
-    boxes = _squares(width, height, size)
-    inputs = torch.stack(_inputs(image, boxes, size))
-    votes = _agreement(boxes) @ probabilities(inputs).cpu().numpy()  # (boxes, classes)
-    return boxes[int(votes.max(axis=1).argmax())]
+    if width == height <= _CROPPED * size:
+        return central_square(image)
+    # Of a large photograph, a small copy tells the same, sooner.
+    shrink = max(1, round(min(image.size) * _SMALLEST / size))
+    small = image.reduce(shrink)
+    scored = _scored(scores, small, size, _squares(*small.size, size))
+    best = sorted(scored, key=scored.__getitem__, reverse=True)[:_BEST]
+    near = {box for start in best for box in _near(start, *small.size)}
+    scored |= _scored(scores, small, size, sorted(near - set(scored)))
+    left, top, right, _ = max(scored, key=scored.__getitem__)
+    side = min((right - left) * shrink, width, height)
+    left, top = min(left * shrink, width - side), min(top * shrink, height - side)
+    return (left, top, left + side, top + side)
+
+
+def _scored(scores: Scores, image: Image.Image, size: int, boxes: list[Box]) -> dict[Box, float]:
+    if not boxes:
+        return {}
+    sides = torch.tensor([right - left for left, _, right, _ in boxes]) / min(image.size)
+    found = scores(torch.stack(_inputs(image, boxes, size))).cpu() * sides**_PREFER_LARGE
+    return dict(zip(boxes, found.tolist(), strict=True))
 
 
 def _squares(width: int, height: int, size: int) -> list[Box]:
@@ -57,7 +77,7 @@ def _squares(width: int, height: int, size: int) -> list[Box]:
     boxes: list[Box] = []
     side = float(shorter)
     # A square much smaller than the model's input would be enlarged: nothing is to be read there.
-    while side >= max(_SMALLEST * shorter * 0.99, size / 4):
+    while side >= max(_SMALLEST * shorter * 0.99, size / 4) or not boxes:
         boxes += [
             (round(left), round(top), round(left) + round(side), round(top) + round(side))
             for top in _positions(height, side)
@@ -71,6 +91,20 @@ def _positions(length: int, side: float) -> np.ndarray:
     room = length - round(side)
     count = int(np.ceil(room / (side * _STRIDE))) + 1
     return np.linspace(0, room, count)
+
+
+def _near(box: Box, width: int, height: int) -> Iterable[Box]:
+    """The square and its like, a little moved and resized, inside the picture."""
+    left, top, right, bottom = box
+    side = right - left
+    for resize in _RESIZES:
+        new = max(1, min(round(side * resize), width, height))
+        for right_by in _SHIFTS:
+            for down_by in _SHIFTS:
+                x = round((left + right - new) / 2 + right_by * side)
+                y = round((top + bottom - new) / 2 + down_by * side)
+                x, y = min(max(x, 0), width - new), min(max(y, 0), height - new)
+                yield (x, y, x + new, y + new)
 
 
 def _inputs(image: Image.Image, boxes: list[Box], size: int) -> list[Tensor]:
@@ -88,18 +122,6 @@ def _inputs(image: Image.Image, boxes: list[Box], size: int) -> list[Tensor]:
         y = min(round(top * scale), shrunk[side].height - size)
         inputs.append(to_input(shrunk[side], size, (x, y, x + size, y + size)))
     return inputs
-
-
-def _agreement(boxes: list[Box]) -> np.ndarray:
-    """Voting weights (boxes, boxes): each row averages over the squares that overlap enough."""
-    corners = np.array(boxes, dtype=np.float64)
-    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
-    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
-    overlap = shared / (area[:, None] + area[None, :] - shared)
-    votes = np.where(overlap >= _VOTERS, overlap, 0.0)
-    return votes / votes.sum(axis=1, keepdims=True)
 
 
 def drawing_box(image: Image.Image) -> Box:
