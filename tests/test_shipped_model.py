@@ -1,0 +1,58 @@
+"""The digits model in checkpoints/: what it must do on pictures that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from drawings import DRAWINGS, Drawing
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.digits import render_digits
+
+CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "digits"
+FRESH_SEED = 20_000  # training used 0, its exam 1
+
+
+@pytest.fixture(scope="module")
+def model() -> MemoryWrapClassifier:
+    return MemoryWrapClassifier.from_pretrained(CHECKPOINT, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def fresh() -> tuple[torch.Tensor, torch.Tensor]:
+    """Rendered with Pillow's own font, which every machine has."""
+    return render_digits(500, FRESH_SEED, fonts=[None], workers=1)
+
+
+def test_fresh_renders_are_recognised(model, fresh):
+    images, labels = fresh
+    predicted = model.classify(images)[0].argmax(dim=1)
+    assert (predicted == labels).float().mean() >= 0.95
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [pytest.param(drawing, id=f"{i}-{drawing.digit}") for i, drawing in enumerate(DRAWINGS)],
+)
+def test_a_drawing_made_with_a_mouse_is_recognised(model, drawing: Drawing):
+    pad = drawing.image()
+    for box in (None, model.suggest_box(pad)):
+        prediction = model.predict(pad, box=box)
+        assert prediction.classes[prediction.predicted] == drawing.digit
+
+
+def test_explanations_add_up(model, fresh):
+    explanations = [model.explain(image) for image in fresh[0][:3].permute(0, 2, 3, 1).numpy()]
+    assert max(explanation.completeness_error for explanation in explanations) <= 0.02
+
+
+def test_the_bank_is_balanced_and_was_not_photographed(model):
+    assert len(model.bank) == 100
+    assert model.bank.labels.bincount().tolist() == [10] * 10
+    assert model.config.data["name"] == "digits"
+
+
+def test_most_memories_are_predicted_as_labelled(model):
+    assert (model.bank.predicted == model.bank.labels).float().mean() >= 0.9
