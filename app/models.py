@@ -109,11 +109,9 @@ class Models:
         """Load a model and run it once, so that the first person does not wait for it."""
         try:
             classifier = self.get(name)
-            size = classifier.config.image_size
-            prediction = classifier.predict(_grey_array(size))
+            classifier.predict(_grey_array(classifier.config.image_size))
             if classifier.has_memory:
-                with self.explaining:
-                    classifier.explain(prediction)
+                classifier.warm_paths()
         except Exception:  # a model that fails here says so when it is asked
             _log.warning("warming up %s failed", name, exc_info=True)
 

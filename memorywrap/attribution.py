@@ -33,10 +33,11 @@ BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
 
 # Automatic steps: panels of a low-order Gauss-Legendre rule, halved where the error is. The path has
 # kinks (samples enter and leave the used set), where short panels help and a high order does not.
-PANEL_STEPS = 4
+PANEL_STEPS = 3
 FIRST_PANELS = 4
 MAX_STEPS = 96
 TOLERANCE = 0.005
+SLACK = 4  # panels' errors may add up to this many tolerances before their signs are considered
 
 # Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
 _CHUNK = 64
@@ -55,6 +56,9 @@ class Attribution:
     Attributes:
         input_map: (3, height, width), in units of the logit; sums to `input_total`.
         memory_maps: the same for each memory sample that was asked for, by its position.
+        contrast_map: the same for the contrast, attributed as if it stood beside the used samples:
+            it has no weight at the end of the path, but may have some on the way. None if not asked
+            for; no part of the totals.
         input_total: contribution of the input to the logit's change along the path.
         memory_totals: (used,), the contribution of every used sample.
         change: F(input, memory) - F(baselines).
@@ -65,6 +69,7 @@ class Attribution:
 
     input_map: Tensor
     memory_maps: dict[int, Tensor]
+    contrast_map: Tensor | None
     input_total: float
     memory_totals: Tensor
     change: float
@@ -100,6 +105,12 @@ class PathCache:
         """Embeddings and their derivatives by the step, each (steps, samples, dim)."""
         rows = self._gather(keys, pixels, baseline, steps, derivative=True)
         return rows[..., 0], rows[..., 1]
+
+    def warm(self, keys: Sequence[bytes], pixels: Tensor, baseline: str) -> None:
+        """Compute ahead of time what every explanation with automatic steps begins with."""
+        panels = _uniform_panels(FIRST_PANELS)
+        self.derivatives(keys, pixels, baseline, _nodes(panels, PANEL_STEPS))
+        self.embeddings(keys, pixels, baseline, sorted({end for panel in panels for end in panel}))
 
     def _gather(
         self,
@@ -145,6 +156,7 @@ def integrated_gradients(
     baseline: str = "white",
     steps: int | None = None,
     shown: Sequence[int] = (),
+    contrast: Tensor | None = None,
     cache: PathCache | None = None,
     keys: Sequence[bytes] | None = None,
 ) -> Attribution:
@@ -162,6 +174,7 @@ def integrated_gradients(
         steps: number of Gauss-Legendre nodes over the whole path; when not given, as many as it
             takes for a completeness error within `TOLERANCE`, up to `MAX_STEPS`.
         shown: positions of the used samples whose maps are wanted.
+        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted.
         cache: path embeddings of memory samples, kept between calls.
         keys: one key per sample for the cache, as `MemoryBank.keys` gives them.
 
@@ -180,7 +193,7 @@ def integrated_gradients(
     done = path.integrate(panels, steps or PANEL_STEPS)
     change = path.value(1.0) - path.value(0.0)
     if steps is None:
-        while _steps(done) < MAX_STEPS and _error(done) > TOLERANCE * abs(change):
+        while _steps(done) < MAX_STEPS and not _settled(done, change):
             worst = _worst(done, change)
             halves = [half for panel in worst for half in _halves(panel)]
             done = {panel: part for panel, part in done.items() if panel not in worst}
@@ -194,6 +207,7 @@ def integrated_gradients(
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
         memory_maps=path.memory_maps(parts, shown),
+        contrast_map=None if contrast is None else path.contrast_map(parts, contrast),
         input_total=input_total,
         memory_totals=memory_totals,
         change=change,
@@ -218,6 +232,8 @@ class _Part:
     """What one panel adds to the integral."""
 
     nodes: Tensor  # (steps,) positions on the path
+    weights: Tensor  # (steps,) of the quadrature
+    queries: Tensor  # (steps, dim), the input's embeddings at the nodes
     memory_gradients: Tensor  # (steps, used, dim), times the quadrature weight
     input_map: Tensor  # (3, height, width)
     input_total: float
@@ -251,13 +267,13 @@ class _Path:
 
     def integrate(self, panels: Sequence[Panel], steps: int) -> dict[Panel, _Part]:
         """Integrate over panels, each with the same number of Gauss-Legendre nodes."""
-        roots, root_weights = np.polynomial.legendre.leggauss(steps)
-        nodes = [low + (high - low) * (root + 1) / 2 for low, high in panels for root in roots]
+        nodes = _nodes(panels, steps)
+        root_weights = np.polynomial.legendre.leggauss(steps)[1]
         scale = np.repeat([(high - low) / 2 for low, high in panels], steps)
         weights = torch.from_numpy(scale * np.tile(root_weights, len(panels))).to(self.way)
         self._evaluate([end for panel in panels for end in panel])
 
-        maps, totals, gradients = [], [], []
+        maps, totals, gradients, all_queries = [], [], [], []
         for start in range(0, len(nodes), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             embeddings, derivatives = self.cache.derivatives(
@@ -274,11 +290,9 @@ class _Path:
             maps.append(by_pixel * self.way)  # (steps, 3, height, width)
             gradients.append(by_memory * weights[chunk, None, None])  # (steps, used, dim)
             totals.append((gradients[-1] * derivatives).sum(dim=2))  # (steps, used)
-        all_maps, all_totals, all_gradients = (
-            torch.cat(maps),
-            torch.cat(totals),
-            torch.cat(gradients),
-        )
+            all_queries.append(leaf.detach())
+        rows_of = [torch.cat(rows) for rows in (maps, totals, gradients, all_queries)]
+        all_maps, all_totals, all_gradients, embedded = rows_of
 
         parts = {}
         for number, panel in enumerate(panels):
@@ -288,7 +302,9 @@ class _Path:
             input_total = float(input_map.sum(dtype=torch.float64))
             total = input_total + float(memory_totals.sum())
             parts[panel] = _Part(
-                nodes=torch.tensor(nodes[rows]).to(self.way),
+                nodes=torch.tensor(nodes[rows], dtype=torch.float64),
+                weights=weights[rows],
+                queries=embedded[rows],
                 memory_gradients=all_gradients[rows],
                 input_map=input_map,
                 input_total=input_total,
@@ -298,26 +314,46 @@ class _Path:
         return parts
 
     def memory_maps(self, parts: Sequence[_Part], shown: Sequence[int]) -> dict[int, Tensor]:
-        """Maps (3, height, width) of the samples at these positions."""
-        nodes = torch.cat([part.nodes for part in parts])[:, None, None, None]
+        """Maps (3, height, width) of the used samples at these positions."""
         gradients = torch.cat([part.memory_gradients for part in parts])  # (steps, used, dim)
-        maps = {}
-        for position in shown:
-            end = self.memory[position]
-            start = BASELINES[self.baseline](end[None])[0]
-            total = torch.zeros_like(end)
-            for points, by_embedding in zip(
-                (start + nodes * (end - start)).split(_CHUNK),
-                gradients[:, position].split(_CHUNK),
-                strict=True,
-            ):
-                points.requires_grad_()
-                with torch.enable_grad():
-                    embeddings = self.embed(points)
-                    (by_pixel,) = torch.autograd.grad(embeddings, points, by_embedding)
-                total += by_pixel.sum(dim=0)
-            maps[position] = total * (end - start)
-        return maps
+
+        def known(position: int) -> Callable[[slice, Tensor], Tensor]:
+            return lambda chunk, _: gradients[chunk, position]
+
+        return {at: self._map(parts, self.memory[at], known(at)) for at in shown}
+
+    def contrast_map(self, parts: Sequence[_Part], contrast: Tensor) -> Tensor:
+        """Map (3, height, width) of a sample that joins the used ones."""
+        nodes = torch.cat([part.nodes for part in parts]).tolist()
+        weights = torch.cat([part.weights for part in parts])
+        queries = torch.cat([part.queries for part in parts])
+
+        def joined(chunk: slice, embeddings: Tensor) -> Tensor:
+            used, _ = self.cache.derivatives(self.keys, self.memory, self.baseline, nodes[chunk])
+            leaf = embeddings.detach().requires_grad_()
+            memory = torch.cat([used, leaf[:, None]], dim=1)  # (steps, used + 1, dim)
+            (gradient,) = torch.autograd.grad(self.logit(queries[chunk], memory).sum(), leaf)
+            return gradient * weights[chunk, None]
+
+        return self._map(parts, contrast, joined)
+
+    def _map(
+        self, parts: Sequence[_Part], end: Tensor, gradient: Callable[[slice, Tensor], Tensor]
+    ) -> Tensor:
+        """Map (3, height, width) of a sample, given the gradient (steps, dim), times the quadrature
+        weight, of the logit by its embeddings (steps, dim) at a slice of the nodes."""
+        nodes = torch.cat([part.nodes for part in parts]).to(end)[:, None, None, None]
+        start = BASELINES[self.baseline](end[None])[0]
+        total = torch.zeros_like(end)
+        for first in range(0, len(nodes), _CHUNK):
+            chunk = slice(first, first + _CHUNK)
+            points = (start + nodes[chunk] * (end - start)).requires_grad_()
+            with torch.enable_grad():
+                embeddings = self.embed(points)
+                by_embedding = gradient(chunk, embeddings)
+                (by_pixel,) = torch.autograd.grad(embeddings, points, by_embedding)
+            total += by_pixel.sum(dim=0)
+        return total * (end - start)
 
     def _evaluate(self, steps: Sequence[float]) -> None:
         missing = sorted(set(steps) - set(self._values))
@@ -330,6 +366,12 @@ class _Path:
 
     def _points(self, steps: Sequence[float]) -> Tensor:
         return self.start + torch.tensor(steps).to(self.way)[:, None, None, None] * self.way
+
+
+def _nodes(panels: Sequence[Panel], steps: int) -> list[float]:
+    """Gauss-Legendre nodes, the same number in each panel."""
+    roots = np.polynomial.legendre.leggauss(steps)[0].tolist()
+    return [low + (high - low) * (root + 1) / 2 for low, high in panels for root in roots]
 
 
 def _uniform_panels(count: int) -> list[Panel]:
@@ -345,12 +387,18 @@ def _error(parts: dict[Panel, _Part]) -> float:
     return sum(abs(part.error) for part in parts.values())
 
 
+def _settled(parts: dict[Panel, _Part], change: float) -> bool:
+    """Whether the completeness error is within the tolerance, and not by cancellation alone."""
+    signed = abs(sum(part.error for part in parts.values()))
+    return signed <= TOLERANCE * abs(change) and _error(parts) <= SLACK * TOLERANCE * abs(change)
+
+
 def _worst(parts: dict[Panel, _Part], change: float) -> list[Panel]:
-    """The panels with the largest errors, such that the others together meet half the tolerance."""
+    """The panels with the largest errors, at least one: the others add up to little."""
     left = _error(parts)
     worst = []
     for panel in sorted(parts, key=lambda panel: -abs(parts[panel].error)):
-        if left <= TOLERANCE * abs(change) / 2:
+        if worst and left <= SLACK * TOLERANCE * abs(change) / 2:
             break
         worst.append(panel)
         left -= abs(parts[panel].error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -203,44 +203,53 @@ def explain(
         raise ValueError("this model has no memory bank: expected variant memory-wrap or baseline")
     if method not in methods():
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
-    device = bank.embeddings.device
-    image = prediction.pixels.to(device) / 255.0
-
-    def attribute(
-        samples: list[int], shown: list[int]
-    ) -> tuple[Tensor, dict[int, Tensor], Attribution | None]:
-        """Maps of the input and of the shown samples, with these samples as memory."""
-        memory = bank.images[samples].to(device) / 255.0
-        positions = [samples.index(index) for index in shown]
-        if method == INTEGRATED_GRADIENTS:
-            result = integrated_gradients(
-                cache.embed,
-                layer,
-                image,
-                memory,
-                prediction.predicted,
-                against=against,
-                baseline=baseline,
-                steps=steps,
-                shown=positions,
-                cache=cache,
-                keys=[bank.keys[index] for index in samples],
-            )
-            input_map, maps = result.input_map, result.memory_maps
-        else:
-            logit = logit_of(layer, prediction.predicted, against)
-            result = None
-            input_map, maps = captum_maps(
-                method, cache.embed, logit, image, memory, baseline=baseline, shown=positions
-            )
-        return input_map.cpu(), {samples[at]: map_.cpu() for at, map_ in maps.items()}, result
-
     used, contrast = prediction.used, prediction.contrast
     shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
-    input_map, memory_maps, integral = attribute(used, shown)
-    if contrast is not None:
-        memory_maps |= attribute([*used, contrast], [contrast])[1]
-    return Explanation(prediction, method, baseline, against, input_map, memory_maps, integral)
+    pixels = {index: _unit(bank.images[index], bank) for index in {*used, contrast} - {None}}
+    image = _unit(prediction.pixels, bank)
+    memory = torch.stack([pixels[index] for index in used])
+    positions = [used.index(index) for index in shown]
+
+    if method == INTEGRATED_GRADIENTS:
+        integral = integrated_gradients(
+            cache.embed,
+            layer,
+            image,
+            memory,
+            prediction.predicted,
+            against=against,
+            baseline=baseline,
+            steps=steps,
+            shown=positions,
+            contrast=None if contrast is None else pixels[contrast],
+            cache=cache,
+            keys=[bank.keys[index] for index in used],
+        )
+        input_map, maps, contrast_map = (
+            integral.input_map,
+            integral.memory_maps,
+            integral.contrast_map,
+        )
+    else:
+        integral = None
+        logit = logit_of(layer, prediction.predicted, against)
+        run = partial(captum_maps, method, cache.embed, logit, image, baseline=baseline)
+        input_map, maps = run(memory, shown=positions)
+        contrast_map = None
+        if contrast is not None:
+            joined = torch.cat([memory, pixels[contrast][None]])
+            contrast_map = run(joined, shown=[len(used)])[1][len(used)]
+    memory_maps = {used[at]: map_.cpu() for at, map_ in maps.items()}
+    if contrast_map is not None:
+        memory_maps[contrast] = contrast_map.cpu()
+    return Explanation(
+        prediction, method, baseline, against, input_map.cpu(), memory_maps, integral
+    )
+
+
+def _unit(pixels: Tensor, bank: MemoryBank) -> Tensor:
+    """uint8 pixels in [0, 1], on the device of the bank's embeddings."""
+    return pixels.to(bank.embeddings.device) / 255.0
 
 
 def methods() -> list[str]:

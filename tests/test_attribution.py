@@ -56,6 +56,19 @@ def captum_one_step_at_a_time(
     )
 
 
+def test_a_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(scene) -> None:
+    encoder, layer, image, memory = scene
+    _, expected = captum_one_step_at_a_time(encoder, layer, image, memory, target=1, steps=9)
+    ours = integrated_gradients(
+        encoder, layer, image, memory[:4], 1, steps=9, shown=[0], contrast=memory[4]
+    )
+    torch.testing.assert_close(ours.contrast_map, expected[0, 4], rtol=1e-6, atol=1e-9)
+    alone = integrated_gradients(encoder, layer, image, memory[:4], 1, steps=9, shown=[0])
+    assert alone.contrast_map is None
+    torch.testing.assert_close(ours.input_map, alone.input_map)
+    torch.testing.assert_close(ours.memory_totals, alone.memory_totals)
+
+
 @pytest.mark.parametrize("layer_type", [MemoryWrapLayer, BaselineMemory])
 @pytest.mark.parametrize("distance", ["cosine", "l2", "dot"])
 def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) -> None:

@@ -142,6 +142,18 @@ def test_a_fixed_number_of_steps_is_taken(classifier) -> None:
     assert explanation(classifier, steps=5).to_dict("m")["steps"] == 5
 
 
+def test_warm_paths_change_no_explanation(classifier) -> None:
+    cold = explanation(classifier)
+    classifier.set_bank(classifier.bank)
+    classifier.paths()._rows.clear()
+    classifier.warm_paths()
+    known = len(classifier.paths())
+    assert known >= 12 * len(classifier.bank)
+    warm = explanation(classifier)
+    torch.testing.assert_close(warm.input_map, cold.input_map)
+    assert warm.memory_contributions == pytest.approx(cold.memory_contributions, rel=1e-4)
+
+
 def test_new_weights_get_a_new_path_cache(classifier) -> None:
     before = explanation(classifier, steps=3)
     kept = classifier.paths()
