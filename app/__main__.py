@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def main() -> None:
     from app.models import Models
     from app.page import build, launch_options
 
+    # Stopped by a service manager as by Ctrl-C: Gradio then deletes what people uploaded.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     models = Models(options.checkpoints)
     if models.names:
         threading.Thread(target=models.warm_up, args=(models.default,), daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ class Models:
             classifier = self.get(name)
             classifier.predict(_grey_array(classifier.config.image_size))
             if classifier.has_memory:
-                classifier.warm_paths()
+                for index in range(len(classifier.bank)):
+                    with self.explaining:
+                        classifier.warm_paths([index])
+                    time.sleep(0.01)  # whoever asks meanwhile goes first
         except Exception:  # a model that fails here says so when it is asked
             _log.warning("warming up %s failed", name, exc_info=True)
 

@@ -39,7 +39,8 @@ training. It compares your image with each of them and gives the most similar on
 none. Its answer is made from your image and from those memories together, so you can see what it
 leaned on. The maps show which pixels pushed the answer up (blue) or down (orange).</p></section>
 <section><h2>What happens to my image</h2><p>It stays on this server, in a temporary folder, and is
-deleted after {KEPT // 60} to {2 * KEPT // 60} minutes. Drawings are not stored at all. Nothing is
+deleted after {KEPT // 60} to {2 * KEPT // 60} minutes. The same goes for the
+figure made from a drawing; the drawing itself is never stored. Nothing is
 sent anywhere else.</p></section>
 <section><h2>Read more</h2><p><a href="https://arxiv.org/abs/2106.01440" rel="noreferrer">The paper:
 Memory Wrap (arXiv 2106.01440)</a><br>La Rosa, Capobianco, Nardi, 2021</p></section>
@@ -135,49 +136,54 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                     data = gr.DownloadButton("Save the numbers (JSON)", size="sm", visible=False)
         _html(_FOOTER)
 
-        results = [answer, memories, maps, figure, data]
+        asked = gr.State(None)  # a new value asks for the maps
+        results = [answer, memories, maps, figure, data, asked]
         opening = [current, stage, photo, notice, *results]
         moving = [current, stage, *results]
-        starts = [
+        explaining = asked.change(
+            accelerate(story.explained),
+            [current, model, baseline, steps],
+            [maps, figure, data],
+            show_progress="minimal",
+            show_progress_on=maps,
+            concurrency_limit=1,
+            concurrency_id="explain",
+            api_visibility="private",
+        )
+        for event, function, inputs, outputs in (
             (photo.input, story.opened, [photo, model], opening),
             (examples.pick, story.example, [examples, model], opening),
             (stage.moved, story.moved, [current, stage, model], moving),
             (stage.suggest, story.suggested, [current, model], moving),
             (stage.whole, story.whole, [current, model], moving),
+            (stage.other, story.closed, None, opening),
             (pad.drawn, story.drawn, [pad, model], [current, *results]),
+            (pad.wiped, story.wiped, None, [current, *results]),
             (model.change, story.again, [current, model], results),
             (button.click, story.again, [current, model], results),
-        ]
-        explanations = []
-        for event, function, inputs, outputs in starts:
-            begun = event(
+        ):
+            # Whatever begins anew makes the maps of before pointless. Registered before the event
+            # itself: the browser takes them in order, and would cancel the new maps otherwise.
+            event(None, cancels=explaining)
+            event(
                 accelerate(function),
                 inputs,
                 outputs,
                 preprocess=function != story.opened,  # the file is ours to check and to decode
-                **_quick("mw-classify"),
+                show_progress="hidden",
+                concurrency_limit=2,
+                concurrency_id="mw-classify",
+                api_visibility="private",
+                trigger_mode="always_last",
             )
-            explanations.append(
-                begun.success(
-                    accelerate(story.explained),
-                    [current, model, baseline, steps],
-                    [maps, figure, data],
-                    show_progress="minimal",
-                    show_progress_on=maps,
-                    concurrency_limit=1,
-                    concurrency_id="explain",
-                    api_visibility="private",
-                )
+        for event in (examples.pick, photo.input):
+            event(
+                lambda: gr.Tabs(selected="photo"),
+                None,
+                tabs,
+                show_progress="hidden",
+                api_visibility="private",
             )
-        # Whatever begins anew makes the maps of before pointless.
-        stage.other(story.closed, None, opening, cancels=explanations, **_quick("mw-close"))
-        pad.wiped(
-            story.wiped, None, [current, *results], cancels=explanations, **_quick("mw-close")
-        )
-        for event, _, _, _ in starts:
-            event(None, cancels=explanations)
-        examples.pick(lambda: gr.Tabs(selected="photo"), None, tabs, **_quick("mw-close"))
-        photo.input(lambda: gr.Tabs(selected="photo"), None, tabs, **_quick("mw-close"))
         add_endpoints(models, accelerate)
     return demo.queue(max_size=60, default_concurrency_limit=2)
 
@@ -202,16 +208,6 @@ def launch_options() -> dict[str, Any]:
 
 def _html(value: str, elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
-
-
-def _quick(group: str) -> dict[str, Any]:
-    return {
-        "show_progress": "hidden",
-        "concurrency_limit": 2,
-        "concurrency_id": group,
-        "api_visibility": "private",
-        "trigger_mode": "always_last",
-    }
 
 
 def _theme() -> gr.themes.Base:

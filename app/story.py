@@ -43,7 +43,8 @@ class Current:
 
 
 class Story:
-    """The events of the page. Results are [answer, memories, maps, figure button, JSON button]."""
+    """The events of the page. Results are [answer, memories, maps, figure button, JSON button,
+    asked], where a new value of the last one asks for the maps."""
 
     def __init__(self, models: Models):
         self.models = models
@@ -155,11 +156,12 @@ class Story:
             render.memories(prediction),
             render.waiting(prediction),
             *_buttons(visible=True),
+            secrets.token_hex(8),
         ]
 
 
 def _nothing() -> list[Any]:
-    return [render.EMPTY, "", "", *_buttons(visible=False)]
+    return [render.EMPTY, "", "", *_buttons(visible=False), None]
 
 
 def _buttons(visible: bool) -> list[Any]:

@@ -295,12 +295,17 @@ class MemoryWrapClassifier(nn.Module):
             self._paths = (weights, PathCache(embed))
         return self._paths[1]
 
-    def warm_paths(self, baseline: str = "white") -> None:
-        """Begin every memory sample's path ahead of the first explanation, which then comes sooner:
-        some seconds on a CPU, worth a thread of its own."""
+    def warm_paths(self, samples: Sequence[int] | None = None, *, baseline: str = "white") -> None:
+        """Begin the paths of memory samples ahead of the first explanation, which comes sooner then.
+
+        Args:
+            samples: bank indices; all when not given, which takes some seconds on a CPU.
+            baseline: as for `explain`.
+        """
         bank = self._required_bank()
-        pixels = bank.images.to(self.device) / 255.0
-        self.paths().warm(bank.keys, pixels, baseline)
+        chosen = list(range(len(bank)) if samples is None else samples)
+        pixels = bank.images[chosen].to(self.device) / 255.0
+        self.paths().warm([bank.keys[index] for index in chosen], pixels, baseline)
 
     def _required_bank(self) -> MemoryBank:
         if self._bank is None:

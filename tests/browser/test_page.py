@@ -107,6 +107,22 @@ def test_from_an_upload_to_memories_and_maps(visit, number_plate, encoded):
     no_sideways_scrolling(tab)
 
 
+def test_the_last_of_quick_clicks_gets_its_maps(visit):
+    tab = visit()
+    examples = tab.locator(".mw-thumbs button")
+    for number in (0, 1, 2, 1, 3, 2):
+        examples.nth(number).click()
+        tab.wait_for_timeout(40 * number)
+    expect(tab.locator("details.mw-exact")).to_contain_text("how exact")
+    last = seen(tab)
+    shown = tab.locator(".mw-panel img").first
+    expect(shown).to_have_attribute("src", last)
+    examples.nth(1).click()
+    has_new_sight(tab, last)
+    expect(tab.locator(".mw-panel img[alt^='Map of the']").first).to_be_visible()
+    expect(shown).to_have_attribute("src", seen(tab))
+
+
 def test_figure_and_numbers_can_be_saved(visit):
     tab = visit()
     tab.locator(".mw-thumbs button").first.click()
