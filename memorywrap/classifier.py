@@ -197,33 +197,45 @@ class MemoryWrapClassifier(nn.Module):
         return logits, weights, alike.masked_fill(~mask, float("-inf"))
 
     def predict(
-        self, images: ImageSource | Sequence[ImageSource], *, box: Box | None = None
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        *,
+        box: Box | None = None,
+        without: Sequence[int] = (),
     ) -> Prediction | list[Prediction]:
         """Predict an image, or a list of them, with the evidence for each.
 
         Args:
             images: a PIL image, a path, encoded bytes, a uint8 array, or a list of those.
             box: (left, top, right, bottom), the part to look at; the central square if not given.
+            without: bank indices of memory samples to do without, this once.
 
         Returns:
             A `Prediction` for one image, a list in the given order for a list.
 
         Raises:
             ImageError: an input that is not a usable image.
+            IndexError: an index that is not in the bank.
+            ValueError: no memory sample would be left.
         """
+        bank = self.completed(self._required_bank().without(without)) if without else None
         if isinstance(images, (list, tuple)):
-            return self.predict_inputs([self.input(image, box) for image in images])
-        return self.predict_inputs([self.input(images, box)])[0]
+            return self.predict_inputs([self.input(image, box) for image in images], bank)
+        return self.predict_inputs([self.input(images, box)], bank)[0]
 
-    def predict_inputs(self, inputs: Sequence[Tensor]) -> list[Prediction]:
-        """`predict` for inputs uint8 (3, size, size) as the model sees them."""
+    def predict_inputs(
+        self, inputs: Sequence[Tensor], bank: MemoryBank | None = None
+    ) -> list[Prediction]:
+        """`predict` for inputs uint8 (3, size, size) as the model sees them, with the classifier's
+        own bank or another `completed` one."""
         if not inputs:
             return []
+        bank = self._bank if bank is None else bank
         results = zip(
-            *(part.cpu() for part in self.classify(torch.stack(list(inputs)))), strict=True
+            *(part.cpu() for part in self.classify(torch.stack(list(inputs)), bank)), strict=True
         )
         return [
-            Prediction(pixels, self.config.classes, *result, bank=self._bank)
+            Prediction(pixels, self.config.classes, *result, bank=bank)
             for pixels, result in zip(inputs, results, strict=True)
         ]
 
@@ -250,6 +262,7 @@ class MemoryWrapClassifier(nn.Module):
         baseline: str = "white",
         steps: int | None = None,
         against: int | None = None,
+        without: Sequence[int] = (),
     ) -> Explanation | list[Explanation]:
         """Explain the prediction for an image, or for each of a list.
 
@@ -260,15 +273,21 @@ class MemoryWrapClassifier(nn.Module):
             baseline: "white" or "black", where the attribution's path starts.
             steps: path steps; chosen by the completeness error when not given.
             against: attribute how far the predicted class is above this class instead.
+            without: bank indices of memory samples to do without, this once.
 
         Raises:
             ImageError: an input that is not a usable image.
-            ValueError: no memory bank, unknown method or baseline, fewer than one step.
+            IndexError: an index that is not in the bank.
+            ValueError: no memory bank, unknown method or baseline, fewer than one step, or no
+                memory sample left.
         """
         if isinstance(image, (list, tuple)):
             settings = {"method": method, "baseline": baseline, "steps": steps, "against": against}
-            return [self.explain(one, box=box, **settings) for one in image]
+            return [self.explain(one, box=box, without=without, **settings) for one in image]
         prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
+        if without:
+            bank = (prediction.bank or self._required_bank()).without(without)
+            prediction = self.predict_inputs([prediction.pixels], self.completed(bank))[0]
         return explain(
             prediction,
             self.head,

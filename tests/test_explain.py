@@ -142,6 +142,22 @@ def test_a_fixed_number_of_steps_is_taken(classifier) -> None:
     assert explanation(classifier, steps=5).to_dict("m")["steps"] == 5
 
 
+def test_an_explanation_without_samples_is_that_of_the_edited_bank(classifier) -> None:
+    torch.manual_seed(4)
+    image = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8).numpy()
+    gone = classifier.predict(image).used[0]
+    once = classifier.explain(image, without=[gone], steps=4)
+    assert classifier.explain(classifier.predict(image), without=[gone], steps=4).to_dict(
+        "m"
+    ) == once.to_dict("m")
+    assert classifier.predict(image, without=[gone]).weights[gone] == 0
+    assert gone in classifier.predict(image).used  # the bank itself stays as it is
+    classifier.set_bank(classifier.bank.without([gone]))
+    assert classifier.explain(image, steps=4).to_dict("m") == once.to_dict("m")
+    with pytest.raises(IndexError, match="expected an index from 0"):
+        classifier.predict(image, without=[999])
+
+
 def test_warm_paths_change_no_explanation(classifier) -> None:
     cold = explanation(classifier)
     classifier.set_bank(classifier.bank)
