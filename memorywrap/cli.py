@@ -127,8 +127,7 @@ def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
     pictures = {"figure": paper_figure(explanation)}
     for part in figure_parts(explanation):
         pictures[part.role] = enlarged(part.image)
-        if part.map is not None:
-            pictures[f"{part.role}-map"] = enlarged(part.map)
+        pictures[f"{part.role}-map"] = enlarged(part.map)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,13 +32,13 @@ class FigurePart(NamedTuple):
         role: "input", "example", "counterfactual" or "contrast".
         caption: what it is, in one line of plain words.
         image: the pixels as the model saw them, at their own size.
-        map: the attribution overlay at the same size; None for a contrast, which took no part.
+        map: the attribution overlay at the same size.
     """
 
     role: str
     caption: str
     image: Image.Image
-    map: Image.Image | None
+    map: Image.Image
 
 
 def enlarged(image: Image.Image, side: int = 256) -> Image.Image:
@@ -88,13 +87,12 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
             continue
         assert prediction.bank is not None
         pixels = prediction.bank.images[index]
-        attribution = explanation.memory_maps.get(index)
         parts.append(
             FigurePart(
                 role,
                 _caption(role, prediction, index),
                 to_pil(pixels),
-                None if attribution is None else overlay(pixels, attribution, side),
+                overlay(pixels, explanation.memory_maps[index], side),
             )
         )
     return parts
@@ -123,20 +121,16 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
         left = margin + column * (pair + between)
         sheet.text((left, top), part.role, 17)
         sheet.picture((left, top + 28), part.image, side)
-        beside = (left + side + gap, top + 28)
-        if part.map is None:
-            sheet.empty(beside, side, ["weight 0, not used:", "it has no map"])
-        else:
-            sheet.picture(beside, part.map, side)
+        sheet.picture((left + side + gap, top + 28), part.map, side)
         _, _, details = part.caption.partition(", ")
         sheet.text((left, top + 28 + side + 10), details, 15, _QUIET)
-    error = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline, "
-    error += (
-        f"{explanation.steps} steps, completeness error {percent(explanation.completeness_error)}"
-    )
-    if not explanation.converged:
-        error += " (above the tolerance: read the maps with care)"
-    sheet.text((margin, top + 28 + side + 40), error, 13, _QUIET)
+    made = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline"
+    if explanation.completeness_error is not None:
+        error = percent(explanation.completeness_error)
+        made += f", {explanation.steps} steps, completeness error {error}"
+    if explanation.converged is False:
+        made += " (above the tolerance: read the maps with care)"
+    sheet.text((margin, top + 28 + side + 40), made, 13, _QUIET)
     return sheet.image
 
 
@@ -197,12 +191,6 @@ class _Sheet:
     def picture(self, at: tuple[int, int], image: Image.Image, side: int) -> None:
         left, top = (value * self.scale for value in at)
         self.image.paste(enlarged(image, side * self.scale), (left, top))
-        self._frame(at, side)
-
-    def empty(self, at: tuple[int, int], side: int, lines: Sequence[str]) -> None:
-        for number, line in enumerate(lines):
-            middle = (at[0] + side / 2, at[1] + side / 2 + (number - (len(lines) - 1) / 2) * 20)
-            self.text(middle, line, 14, _QUIET, anchor="mm")
         self._frame(at, side)
 
     def legend(self, right: float, top: float) -> None:

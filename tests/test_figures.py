@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 
+from memorywrap.explain import methods
 from memorywrap.figures import (
     OPPOSE,
     SUPPORT,
@@ -33,7 +34,8 @@ def without_counterfactual(explanation):
     weights[prediction.example] = 1.0
     prediction = replace(prediction, weights=weights)
     assert prediction.counterfactual is None and prediction.contrast is not None
-    return replace(explanation, prediction=prediction)
+    maps = explanation.memory_maps | {prediction.contrast: explanation.input_map}
+    return replace(explanation, prediction=prediction, memory_maps=maps)
 
 
 def test_enlarging_keeps_every_pixel_hard():
@@ -77,7 +79,7 @@ def test_parts_are_input_example_and_counterfactual_with_their_words(explanation
     assert expected in parts[1].caption and parts[1].caption.endswith("supports")
     for part in parts:
         assert part.image.size == (tiny.SIZE, tiny.SIZE)
-        assert part.map is None or part.map.size == part.image.size
+        assert part.map.size == part.image.size
 
 
 def test_a_contrast_says_that_it_was_not_used(explanation):
@@ -94,6 +96,12 @@ def test_the_figure_holds_every_part_at_any_scale(explanation):
             assert (pixels == colour).all(axis=2).any()
         border = np.concatenate([pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel()])
         assert border.min() == 255  # nothing runs off the sheet
+
+
+@pytest.mark.parametrize("method", methods())
+def test_every_method_has_a_figure(method):
+    explanation = tiny.classifier().explain(tiny.picture(), method=method)
+    assert paper_figure(explanation, scale=1).width > 3 * tiny.SIZE
 
 
 def test_the_bank_at_a_glance():
