@@ -14,6 +14,12 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 _HERE = Path(__file__).parent
 Colour = tuple[int, int, int]
 
+# Two strokes, as a four is written; the first one nearly comes back to the second, as in a nine.
+_FOUR_OR_NINE = (
+    [(148, 60), (112, 92), (102, 136), (128, 164), (188, 152)],
+    [(192, 56), (190, 140), (184, 252)],
+)
+
 
 def main() -> None:
     """Write all examples."""
@@ -24,7 +30,7 @@ def main() -> None:
         "3-drawn-three": drawn(
             [[(70, 70), (150, 45), (185, 90), (120, 125), (195, 165), (150, 215), (65, 195)]]
         ),
-        "4-chalk-six-on-a-board": chalk(rng),
+        "4-chalk-four-or-nine-on-a-board": chalk(rng),
         "5-screenshot-of-a-page-number-8": screenshot(),
         "6-bus-line-19-in-the-rain": bus(rng, "19"),
         "7-small-and-blurred-four": blurred(rng, "4"),
@@ -102,7 +108,7 @@ def drawn(strokes: list[list[tuple[int, int]]]) -> Image.Image:
 
 
 def chalk(rng: np.random.Generator) -> Image.Image:
-    """A six in chalk, with the smear of what was wiped away."""
+    """A four whose top is nearly closed, in chalk, with the smear of what was wiped away."""
     board = Image.new("RGB", (300, 300), (38, 58, 50))
     smear = _speckle(rng, (300, 300)).convert("L").resize((300, 12)).resize((300, 300))
     board.paste(
@@ -110,19 +116,9 @@ def chalk(rng: np.random.Generator) -> Image.Image:
     )
     mask = Image.new("L", board.size)
     draw = ImageDraw.Draw(mask)
-    points = [
-        (186, 52),
-        (130, 96),
-        (98, 160),
-        (104, 222),
-        (150, 248),
-        (200, 220),
-        (198, 174),
-        (158, 154),
-        (112, 184),
-    ]
-    for x, y in _curve(np.array(points, dtype=float)):
-        draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill=235)
+    for points in _FOUR_OR_NINE:
+        for x, y in _curve(np.array(points, dtype=float)):
+            draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill=235)
     dust = Image.fromarray((rng.random((300, 300)) > 0.22).astype(np.uint8) * 255)
     mask = ImageChops.multiply(mask, dust.filter(ImageFilter.GaussianBlur(0.6)))
     board.paste((236, 236, 228), mask=mask)
@@ -131,7 +127,7 @@ def chalk(rng: np.random.Generator) -> Image.Image:
 
 def screenshot() -> Image.Image:
     """A pager of a web page; the eight is the current page."""
-    image = Image.new("RGB", (260, 96), (250, 251, 253))
+    image = Image.new("RGB", (252, 96), (250, 251, 253))
     draw = ImageDraw.Draw(image)
     for place, digit in enumerate("789"):
         left, current = 22 + place * 74, digit == "8"
