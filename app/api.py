@@ -16,10 +16,12 @@ from app.models import ModelError, Models
 from app.uploads import checked_box, read_upload, speaks
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.attribution import BASELINES
+from memorywrap.explain import INTEGRATED_GRADIENTS, methods
 from memorywrap.figures import figure_parts
 from memorywrap.images import Box
 
-METHODS = ("integrated_gradients",)
+METHODS = tuple(methods())
+Method = Literal[METHODS]  # type: ignore[valid-type]
 MOST_STEPS = 200
 
 
@@ -58,17 +60,19 @@ class Answer(TypedDict):
 class Contributions(TypedDict):
     """What input and memory samples (by bank index) add to the predicted class's logit."""
 
-    input: float
+    input: float | None
     memory: dict[str, float]
 
 
 class ExplainedAnswer(Answer):
-    """The object of /explain."""
+    """The object of /explain. What only integrated gradients have is null for other methods."""
 
     method: str
     baseline: str
-    steps: int
-    completeness_error: float
+    against: str | None
+    steps: int | None
+    completeness_error: float | None
+    converged: bool | None
     contributions: Contributions
 
 
@@ -115,6 +119,15 @@ def checked_steps(steps: Any) -> int | None:
     return int(steps)
 
 
+def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
+    """Settings of `explain` as they came in a request."""
+    return {
+        "method": known("method", method, METHODS),
+        "baseline": known("baseline", baseline, BASELINES),
+        "steps": checked_steps(steps),
+    }
+
+
 def add_endpoints(
     models: Models, accelerate: Callable[..., Any] = lambda function: function
 ) -> None:
@@ -146,7 +159,7 @@ def add_endpoints(
     def explain_image(
         image: FileDataDict,
         model: str = default,
-        method: Literal["integrated_gradients"] = "integrated_gradients",
+        method: Method = INTEGRATED_GRADIENTS,
         baseline: Literal["white", "black"] = "white",
         steps: int | None = None,
         crop: list[int] | None = None,
@@ -156,25 +169,22 @@ def add_endpoints(
         Args:
             image: an uploaded image file.
             model: a name that /models lists.
-            method: integrated_gradients.
+            method: integrated_gradients, or another way to attribute, which has no completeness.
             baseline: white or black, where the path of the attribution starts.
-            steps: path steps; 0 or null lets the completeness error decide.
+            steps: path steps; 0 or null lets the completeness error decide. converged is false
+                where even the most steps were not enough.
             crop: [left, top, right, bottom] in pixels of the upright image; null for a suggestion.
 
         Returns:
-            The object of /classify with {method, baseline, steps, completeness_error,
-            contributions}, and a gallery of maps: input, example, counterfactual or contrast.
+            The object of /classify with {method, baseline, against, steps, completeness_error,
+            converged, contributions}, and a gallery of maps: input, example, counterfactual or contrast.
         """
         classifier = models.get(model)
-        known("method", method, METHODS)
-        known("baseline", baseline, BASELINES)
-        settings = {"baseline": baseline, "steps": checked_steps(steps)}
+        settings = checked_settings(method, baseline, steps)
         picture = read_upload(image)
         prediction = classify(classifier, picture, checked_box(crop, picture))
         explanation = explain(models, classifier, prediction, **settings)
-        gallery = [
-            _picture(part.map or part.image, part.caption) for part in figure_parts(explanation)
-        ]
+        gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation)]
         return explanation.to_dict(model), gallery
 
     _publish(list_models, "models", accelerate=lambda function: function)

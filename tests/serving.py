@@ -8,30 +8,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
+import tiny
 from PIL import Image, ImageDraw, ImageFont
 
 
 @pytest.fixture(scope="session")
 def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder checkpoints/ with one small model of random weights and one without a bank."""
+    """A folder checkpoints/ with small untrained models: one, one without memory, and one whose
+    memory has still to be drawn from its data set."""
     from memorywrap import MemoryWrapClassifier
     from memorywrap.checkpoint import Config
 
     folder = tmp_path_factory.mktemp("checkpoints")
-    classes = [str(digit) for digit in range(10)]
-    generator = torch.Generator().manual_seed(3)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        plain = MemoryWrapClassifier(Config("Plain", "compact", classes, variant="std"))
-        model = MemoryWrapClassifier(Config("Random", "compact", classes))
-        recipe = {"dataset": "svhn", "seed": 0, "size": 100}
-        later = MemoryWrapClassifier(Config("Later", "compact", classes, bank=recipe))
-    images = torch.randint(0, 256, (20, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    model.eval().requires_grad_(False)
-    model.set_bank(model.make_bank(images, torch.arange(20) % 10))
-    model.save_pretrained(folder / "digits")
-    plain.save_pretrained(folder / "plain")
+    tiny.classifier(title="Random", memory=20).save_pretrained(folder / "digits")
+    tiny.classifier("std", title="Plain").save_pretrained(folder / "plain")
+    recipe = {"dataset": "svhn", "seed": 0, "size": 100}
+    later = MemoryWrapClassifier(Config("Later", "compact", tiny.CLASSES, bank=recipe))
     later.save_pretrained(folder / "later")
     return folder
 
@@ -47,6 +39,9 @@ def page(
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
     models = Models(page_checkpoints)
+    # Untrained, the model would predict one class for all: then nothing could speak against it.
+    bank = models.get("digits").bank
+    bank.predicted.copy_(bank.labels)
     demo = build(models)
     _, url, _ = demo.launch(
         server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **launch_options()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import tiny
 from gradio_client import Client, handle_file
 
+from memorywrap.explain import methods
 from memorywrap.images import read_image
 
 FILE = {"_type": "gradio.FileData"}
@@ -68,7 +70,7 @@ def test_models_lists_every_checkpoint_with_its_state(client):
     assert models["digits"] == {
         "name": "digits",
         "title": "Random",
-        "classes": [str(digit) for digit in range(10)],
+        "classes": list(tiny.CLASSES),
         "bank_size": 20,
         "available": True,
     }
@@ -110,6 +112,20 @@ def test_explain_gives_the_object_and_a_gallery(client, plate_file):
     roles = {"example", "counterfactual", "contrast"}
     shown = {caption.split(",")[0] for caption in captions[1:]}
     assert shown == {role for role in roles if answer[role] is not None}
+
+
+@pytest.mark.parametrize("method", methods()[1:])
+def test_methods_that_promise_no_completeness_answer_with_nulls(
+    post, upload, number_plate, encoded, method
+):
+    image = {"path": upload(encoded(number_plate)), "meta": FILE}
+    event, data = post("explain", image, "digits", method)
+    assert event == "complete"
+    answer, gallery = data
+    assert answer["method"] == method and len(gallery) == 3
+    for name in ("steps", "completeness_error", "converged"):
+        assert answer[name] is None
+    assert answer["contributions"] == {"input": None, "memory": {}}
 
 
 def test_gallery_pictures_are_served(page, upload, post, number_plate, encoded):
@@ -236,7 +252,7 @@ def test_upload_over_ten_megabytes_is_refused_with_a_reason(page):
         ((None,), "Unknown model"),
         (("../digits",), "Unknown model"),
         (("later",), "no memory bank yet"),
-        (("digits", "lime"), "integrated_gradients"),
+        (("digits", "lime"), "integrated_gradients, saliency"),
         (("digits", "integrated_gradients", "red"), "white, black"),
         (("digits", "integrated_gradients", {"a": 1}), "white, black"),
         (("digits", "integrated_gradients", "white", -3), "0 for automatic"),
