@@ -3,6 +3,7 @@
 const frame = element.querySelector('.mw-frame');
 const image = frame.querySelector('img');
 const square = frame.querySelector('.mw-square');
+const hole = frame.querySelector('.mw-shade i');
 const LEAST = 8; // pixels of the real picture
 let box = null; // {left, top, side}, being moved; what was sent last is props.value
 let drag = null;
@@ -23,9 +24,11 @@ function fit(next) {
 function place() {
   if (!box || !props.src) return;
   const part = (value, of) => `${(100 * value) / of}%`;
-  square.style.left = part(box.left, props.width);
-  square.style.top = part(box.top, props.height);
-  square.style.width = part(box.side, props.width);
+  [square, hole].forEach(({ style }) => {
+    style.left = part(box.left, props.width);
+    style.top = part(box.top, props.height);
+    style.width = part(box.side, props.width);
+  });
   square.classList.toggle('mw-small', box.side * scale() < 110);
 }
 

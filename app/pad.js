@@ -92,4 +92,9 @@ element.querySelectorAll('button').forEach((button) => {
     if (!empty) send();
   });
 });
+watch('value', () => { // a photo has taken the drawing's place
+  if (props.value || !strokes.length) return;
+  strokes = [];
+  redraw();
+});
 redraw();

@@ -20,16 +20,36 @@
   const result = document.querySelector('#mw-result');
   if (result) {
     new IntersectionObserver(([entry]) => {
-      body.classList.toggle('mw-result-hidden', !entry.isIntersecting);
+      result.classList.toggle('mw-away', !entry.isIntersecting);
     }, { rootMargin: '0px 0px -120px 0px' }).observe(result);
   }
   document.addEventListener('click', (event) => {
     const asks = event.target.closest('.mw-pill, #mw-explain');
-    if (!asks || !body.classList.contains('mw-result-hidden')) return;
+    if (!asks || !result?.classList.contains('mw-away')) return;
     event.preventDefault();
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-    result?.scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
+    result.scrollIntoView({ behavior: calm ? 'auto' : 'smooth' });
   });
+
+  // Said here: Gradio would only say what the limit is.
+  const MOST = 10 * 2 ** 20;
+  const tooLarge = (event, files) => {
+    document.querySelector('#mw-too-large')?.remove();
+    if (![...(files || [])].some((file) => file.size > MOST)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const words = document.createElement('p');
+    words.id = 'mw-too-large';
+    words.className = 'mw-notice';
+    words.role = 'alert';
+    words.textContent = 'The file is over 10 MB: please choose a smaller one.';
+    document.querySelector('#mw-photo').after(words);
+  };
+  document.addEventListener('change', (event) => {
+    if (event.target.matches('#mw-photo input[type=file]')) tooLarge(event, event.target.files);
+  }, true);
+  document.addEventListener('drop', (event) => tooLarge(event, event.dataTransfer?.files), true);
+  document.addEventListener('click', () => document.querySelector('#mw-too-large')?.remove(), true);
 
   // Gradio's own drop zone gets what was pasted or dropped elsewhere on the page.
   const hand = (file) => {

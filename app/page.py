@@ -11,7 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from app import render
-from app.api import add_endpoints
+from app.api import METHODS, add_endpoints
 from app.models import Models
 from app.story import EXAMPLES, Story
 from app.uploads import GuardedBlocks
@@ -63,7 +63,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             _html(_HEADER)
             # The place for the button that downloads a model's data set is beside this list.
             model = gr.Dropdown(
-                [(models.config(name).title, name) for name in models.names],
+                [(_title(models, name), name) for name in models.names],
                 value=models.default or None,
                 label="Model",
                 container=False,
@@ -115,6 +115,12 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                     elem_id="mw-examples",
                 )
                 with gr.Accordion("Settings", open=False, elem_id="mw-settings"):
+                    method = gr.Dropdown(
+                        [(name.replace("_", " "), name) for name in METHODS],
+                        value=METHODS[0],
+                        label="How the maps are made",
+                        info="Only integrated gradients can tell how exact they are.",
+                    )
                     baseline = gr.Radio(
                         ["white", "black"],
                         value="white",
@@ -125,7 +131,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                         [("automatic", 0), *((str(n), n) for n in (8, 16, 32, 64, 128))],
                         value=0,
                         label="Steps of the maps",
-                        info="More steps are more exact and take longer.",
+                        info="Of integrated gradients: more are more exact and take longer.",
                     )
             with gr.Column(elem_id="mw-result"):
                 answer = _html(render.EMPTY)
@@ -133,34 +139,35 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 maps = _html("")
                 with gr.Row(elem_id="mw-downloads"):
                     figure = gr.DownloadButton("Save the figure (PNG)", size="sm", visible=False)
-                    data = gr.DownloadButton("Save the numbers (JSON)", size="sm", visible=False)
+                    numbers = gr.DownloadButton("Save the numbers (JSON)", size="sm", visible=False)
         _html(_FOOTER)
 
+        settings = [model, method, baseline, steps]
         asked = gr.State(None)  # a new value asks for the maps
-        results = [answer, memories, maps, figure, data, asked]
-        opening = [current, stage, photo, notice, *results]
-        moving = [current, stage, *results]
+        screen = [
+            current, stage, photo, pad, notice, answer, memories, maps, figure, numbers, asked
+        ]  # fmt: skip
         explaining = asked.change(
             accelerate(story.explained),
-            [current, model, baseline, steps],
-            [maps, figure, data],
+            [asked, current, model, method, baseline, steps],
+            [maps, figure, numbers],
             show_progress="minimal",
             show_progress_on=maps,
             concurrency_limit=1,
             concurrency_id="explain",
             api_visibility="private",
         )
-        for event, function, inputs, outputs in (
-            (photo.input, story.opened, [photo, model], opening),
-            (examples.pick, story.example, [examples, model], opening),
-            (stage.moved, story.moved, [current, stage, model], moving),
-            (stage.suggest, story.suggested, [current, model], moving),
-            (stage.whole, story.whole, [current, model], moving),
-            (stage.other, story.closed, None, opening),
-            (pad.drawn, story.drawn, [pad, model], [current, *results]),
-            (pad.wiped, story.wiped, None, [current, *results]),
-            (model.change, story.again, [current, model], results),
-            (button.click, story.again, [current, model], results),
+        for event, function, inputs in (
+            (photo.input, story.opened, [photo, model]),
+            (examples.pick, story.example, [examples, model]),
+            (stage.moved, story.moved, [current, stage, model]),
+            (stage.suggest, story.suggested, [current, model]),
+            (stage.whole, story.whole, [current, model]),
+            (stage.other, story.closed, None),
+            (pad.drawn, story.drawn, [pad, model]),
+            (pad.wiped, story.wiped, None),
+            (button.click, story.pressed, [current, model]),
+            *((setting.input, story.again, [current, model]) for setting in settings),
         ):
             # Whatever begins anew makes the maps of before pointless. Registered before the event
             # itself: the browser takes them in order, and would cancel the new maps otherwise.
@@ -168,10 +175,11 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             event(
                 accelerate(function),
                 inputs,
-                outputs,
+                screen,
                 preprocess=function != story.opened,  # the file is ours to check and to decode
                 show_progress="hidden",
-                concurrency_limit=2,
+                # One at a time, so that the last thing a person did is also the last on the page.
+                concurrency_limit=1,
                 concurrency_id="mw-classify",
                 api_visibility="private",
                 trigger_mode="always_last",
@@ -210,9 +218,22 @@ def _html(value: str, elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 
+def _title(models: Models, name: str) -> str:
+    title = models.config(name).title
+    return title if models.available(name) else f"{title} (no memory yet)"
+
+
 def _theme() -> gr.themes.Base:
-    return gr.themes.Base(
+    theme = gr.themes.Base(
         primary_hue="blue", neutral_hue="slate", radius_size="md", font=_FONTS, font_mono=_MONO
+    )
+    # Gradio's own choices are too pale for text: at least 4.5 to 1 against what is behind.
+    return theme.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        input_placeholder_color="*neutral_500",
     )
 
 

@@ -23,15 +23,18 @@ EMPTY = """
   with the memories behind it.</p>
 </div>"""
 
+# A fixed number of steps may be too small: from here on the maps come with a warning.
+_CARELESS = 0.05
+
 _SIDES = {
     "example": ("mw-supports", "supports"),
     "counterfactual": ("mw-opposes", "opposes"),
 }
 _ROLES = {
     "input": ("input", "your image"),
-    "example": ("example", "the memory that speaks most for the answer"),
-    "counterfactual": ("counterfactual", "the memory that speaks most against it"),
-    "contrast": ("contrast", "the most similar memory of another class"),
+    "example": ("example", "speaks most for the answer"),
+    "counterfactual": ("counterfactual", "speaks most against the answer"),
+    "contrast": ("contrast", "most similar of another class"),
 }
 
 
@@ -51,6 +54,15 @@ def data_url(image: Image.Image, format: str = "PNG", **options: int) -> str:
 def notice(sentence: str) -> str:
     """A refusal, where the person looks."""
     return f'<p class="mw-notice" role="alert">{escape(sentence)}</p>' if sentence else ""
+
+
+def refused(sentence: str) -> str:
+    """Why there is no answer, where it would be."""
+    return f"""
+<div class="mw-empty">
+  <p class="mw-empty-lead">No answer.</p>
+  <p role="alert">{escape(sentence)}</p>
+</div>"""
 
 
 def answer(prediction: Prediction) -> str:
@@ -111,14 +123,15 @@ training samples its answer rests on. Choose another model to compare.</p></sect
 
 LEGEND = """<p class="mw-legend"><span class="mw-supports">▲ supports</span>
 <span class="mw-opposes">▼ opposes</span></p>"""
+_MAP_LEGEND = """<p class="mw-legend"><span><i class="mw-blue"></i> blue supports</span>
+<span><i class="mw-orange"></i> orange opposes</span></p>"""
 
 
 def waiting(prediction: Prediction) -> str:
     """The explanation's place, kept at its size until the maps are there."""
     if prediction.bank is None:
         return ""
-    roles = ["input", "example"] if prediction.example is not None else ["input"]
-    roles += ["contrast" if prediction.counterfactual is None else "counterfactual"]
+    roles = ["input"] + [role for role in list(_ROLES)[1:] if getattr(prediction, role) is not None]
     panels = "".join(
         f"""<figure class="mw-panel">{_panel_head(role)}
         <div class="mw-pair">{_parts_image(prediction, role)}
@@ -127,41 +140,45 @@ def waiting(prediction: Prediction) -> str:
         for role in roles
     )
     return _explanation_frame(
-        panels, '<p class="mw-exact mw-quiet">The maps are on their way …</p>'
+        panels, _note(prediction) + '<p class="mw-exact">The maps are on their way …</p>'
     )
 
 
 def explained(explanation: Explanation) -> str:
     """Each picture beside its map, and how exact the maps are."""
-    parts = figure_parts(explanation)
-    panels = "".join(_panel(part) for part in parts)
-    note = ""
-    if explanation.prediction.counterfactual is None:
-        other = any(part.role == "contrast" for part in parts)
-        shown = (
-            " The contrast is the most similar memory of another class; it had weight 0."
-            if other
-            else ""
-        )
-        note = f"""<p class="mw-note"><strong>No counterfactual in memory.</strong> Every memory that
-        the model used speaks for its answer, so there is none that speaks against it.{shown}</p>"""
-    return _explanation_frame(panels, note + _exactness(explanation))
+    panels = "".join(_panel(part) for part in figure_parts(explanation))
+    return _explanation_frame(panels, _note(explanation.prediction) + _exactness(explanation))
+
+
+def _note(prediction: Prediction) -> str:
+    if prediction.counterfactual is not None:
+        return ""
+    shown = "No memory is of another class."
+    if prediction.contrast is not None:
+        shown = """The contrast is the most similar memory of another class; it had weight 0. Its map
+        shows what it would do beside the others."""
+    return f"""<p class="mw-note"><strong>No counterfactual in memory.</strong> Every memory that the
+    model used speaks for its answer, so there is none that speaks against it. {shown}</p>"""
 
 
 def _explanation_frame(panels: str, below: str) -> str:
     return f"""
 <section class="mw-explanation" aria-label="Explanation">
-  <div class="mw-head"><h2>which pixels mattered</h2>{LEGEND}</div>
+  <div class="mw-head"><h2>which pixels mattered</h2>{_MAP_LEGEND}</div>
   <div class="mw-panels">{panels}</div>
   {below}
 </section>"""
 
 
 def _exactness(explanation: Explanation) -> str:
+    if explanation.completeness_error is None:
+        method = explanation.method.replace("_", " ")
+        return f"""<p class="mw-exact">How exact: {escape(method)} gives no sum that could be
+        checked.</p>"""
     error = percent(explanation.completeness_error)
     # A person should not have to open anything to learn that a map is not to be trusted.
     warning = ""
-    if not explanation.converged:
+    if not explanation.converged or explanation.completeness_error > _CARELESS:
         warning = f"""<p class="mw-warning" role="status"><strong>⚠ Read these maps with care.</strong>
         They miss the model's score by {error}, even after {explanation.steps} steps.</p>"""
     return f"""{warning}
@@ -173,12 +190,9 @@ by {error} (the completeness error of integrated gradients, {explanation.steps} 
 
 def _panel(part: FigurePart) -> str:
     name = _ROLES[part.role][0]
-    if part.map is None:
-        second = '<div class="mw-blank"><span>weight 0, not used: it has no map</span></div>'
-    else:
-        second = picture(
-            part.map, f"Map of the {name}: blue pixels support the answer, orange pixels oppose it"
-        )
+    second = picture(
+        part.map, f"Map of the {name}: blue pixels support the answer, orange pixels oppose it"
+    )
     details = part.caption.split(", ")[1:]
     return f"""<figure class="mw-panel">{_panel_head(part.role)}
       <div class="mw-pair">{picture(part.image, f"The {name}")}{second}</div>
@@ -198,10 +212,8 @@ def _two_lines(details: Sequence[str]) -> str:
 def _parts_image(prediction: Prediction, role: str) -> str:
     if role == "input":
         return picture(to_pil(prediction.pixels), "The input")
-    index = getattr(prediction, role)
-    if index is None or prediction.bank is None:
-        return '<div class="mw-blank"></div>'
-    return picture(to_pil(prediction.bank.images[index]), f"The {role}")
+    assert prediction.bank is not None
+    return picture(to_pil(prediction.bank.images[getattr(prediction, role)]), f"The {role}")
 
 
 def _memory_card(prediction: Prediction, index: int, largest: float) -> str:
@@ -213,13 +225,14 @@ def _memory_card(prediction: Prediction, index: int, largest: float) -> str:
         to_pil(prediction.bank.images[index]),
         f"Memory sample labelled {sample['label']}, {word} the answer",
     )
-    read = ""
+    read = f"predicted {predicted}"
     if sample["label"] != sample["predicted"]:
-        read = f'<p class="mw-misread">⚠ read as <strong>{predicted}</strong></p>'
+        read = f"<strong>⚠ {read}</strong>"
     share = percent(sample["weight"])
     arrow = "▲" if sample["role"] == "example" else "▼"
     return f"""<li class="mw-card {css}">{image}
-      <div><p class="mw-label">{label}</p><p class="mw-word">{arrow} {word}</p>{read}
+      <div><p class="mw-label">{label} <span class="mw-read">{read}</span></p>
+      <p class="mw-word">{arrow} {word}</p>
       <div class="mw-weight"><span class="mw-number">{share}</span><span class="mw-bar"
       aria-hidden="true"><i style="width:{sample["weight"] / largest:.1%}"></i></span></div></div></li>"""
 

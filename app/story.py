@@ -7,26 +7,29 @@ import binascii
 import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from app import render
-from app.api import checked_steps, explain, known
-from app.models import Models
+from app.api import checked_settings, explain
+from app.models import ModelError, Models
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap import Explanation, Prediction
-from memorywrap.attribution import BASELINES
 from memorywrap.crop import drawing_box
 from memorywrap.figures import paper_figure
 from memorywrap.images import Box, ImageError, central_square, read_image
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.png"))
 _VIEW = 1000  # longer side of the picture under the crop square, in pixels
+_STAYS = gr.skip()
+_NO_STAGE = gr.update(visible=False)
+_NO_PHOTO = gr.update(value=None, visible=True)
 _DRAWING = re.compile(r"^data:image/png;base64,([A-Za-z0-9+/=]{1,400000})$")
 
 
@@ -42,54 +45,70 @@ class Current:
         return read_file(self.source) if isinstance(self.source, Path) else read_image(self.source)
 
 
+class Screen(NamedTuple):
+    """What an event puts on the page, in the order of its outputs; what is left out stays as it is.
+    A new value of `asked` asks for the maps."""
+
+    current: Any = _STAYS
+    stage: Any = _STAYS
+    photo: Any = _STAYS
+    pad: Any = _STAYS
+    notice: Any = ""
+    answer: Any = _STAYS
+    memories: Any = _STAYS
+    maps: Any = _STAYS
+    figure: Any = _STAYS
+    numbers: Any = _STAYS
+    asked: Any = _STAYS
+
+
 class Story:
-    """The events of the page. Results are [answer, memories, maps, figure button, JSON button,
-    asked], where a new value of the last one asks for the maps."""
+    """The events of the page. There is one picture at a time: a drawing takes the place of a photo,
+    and the other way round."""
 
     def __init__(self, models: Models):
         self.models = models
 
     @speaks
-    def opened(self, file: Any, model: str) -> list[Any]:
-        """A picture was uploaded, pasted or taken: [current, stage, photo, notice, *results]."""
+    def opened(self, file: Any, model: str) -> Screen:
+        """A picture was uploaded, pasted or taken. After a refusal the one of before stays."""
         try:
             return self._open(uploaded_path(file), model)
         except ImageError as error:
-            return [None, gr.skip(), gr.Image(value=None), render.notice(str(error)), *_nothing()]
+            # The upload has stopped the maps of the picture of before: they are asked for again.
+            return Screen(
+                photo=gr.Image(value=None), notice=render.notice(str(error)), asked=_token()
+            )
 
     @speaks
-    def example(self, number: Any, model: str) -> list[Any]:
-        """An example was clicked: like `opened`."""
+    def example(self, number: Any, model: str) -> Screen:
+        """An example was clicked."""
         if not isinstance(number, int) or not 0 <= number < len(EXAMPLES):
             raise ImageError("There is no such example.")
         return self._open(EXAMPLES[number], model)
 
     @speaks
-    def moved(self, current: Current | None, box: Any, model: str) -> list[Any]:
-        """The square was moved: [current, stage, *results]."""
+    def moved(self, current: Current | None, box: Any, model: str) -> Screen:
+        """The square was moved."""
         if current is None:
-            return [None, gr.skip(), *_nothing()]
+            return _nothing()
         image = current.image()
-        current = Current(current.source, checked_box(box, image) or central_square(image))
-        return [current, gr.skip(), *self._classified(current, model)]
+        box = checked_box(box, image) or central_square(image)
+        return self._answered(Current(current.source, box), model)
 
     @speaks
-    def suggested(self, current: Current | None, model: str) -> list[Any]:
-        """The square goes back to the first guess: like `moved`."""
-        if current is None:
-            return [None, gr.skip(), *_nothing()]
-        return self._boxed(current, self.models.get(model).suggest_box(current.image()), model)
+    def suggested(self, current: Current | None, model: str) -> Screen:
+        """The square goes back to the first guess."""
+        return self._boxed(current, self._guess, model)
 
     @speaks
-    def whole(self, current: Current | None, model: str) -> list[Any]:
-        """The square takes in as much as it can: like `moved`."""
-        if current is None:
-            return [None, gr.skip(), *_nothing()]
-        return self._boxed(current, central_square(current.image()), model)
+    def whole(self, current: Current | None, model: str) -> Screen:
+        """The square takes in as much as it can."""
+        return self._boxed(current, lambda image, _: central_square(image), model)
 
     @speaks
-    def drawn(self, drawing: Any, model: str) -> list[Any]:
-        """A stroke was drawn: [current, *results]. Drawings are never written to disk."""
+    def drawn(self, drawing: Any, model: str) -> Screen:
+        """A stroke was drawn. Drawings are never written to disk."""
         found = _DRAWING.match(drawing) if isinstance(drawing, str) else None
         if found is None:
             raise ImageError("The drawing did not arrive whole: please draw it again.")
@@ -98,43 +117,52 @@ class Story:
         except binascii.Error as error:
             raise ImageError("The drawing did not arrive whole: please draw it again.") from error
         current = Current(data, drawing_box(read_image(data)))
-        return [current, *self._classified(current, model)]
+        return self._answered(current, model, stage=_NO_STAGE, photo=_NO_PHOTO)
 
     @speaks
-    def again(self, current: Current | None, model: str) -> list[Any]:
-        """Explain was pressed, or another model chosen: results."""
-        return _nothing() if current is None else self._classified(current, model)
+    def again(self, current: Current | None, model: str) -> Screen:
+        """Another model was chosen, or another setting."""
+        return Screen() if current is None else self._answered(current, model)
 
-    def closed(self) -> list[Any]:
-        """Room for another picture: [current, stage, photo, notice, *results]."""
-        return [None, gr.HTML(visible=False), gr.Image(value=None, visible=True), "", *_nothing()]
+    @speaks
+    def pressed(self, current: Current | None, model: str) -> Screen:
+        """Explain was pressed."""
+        if current is None:
+            return Screen(notice=render.notice("There is no image yet: try an example."))
+        return self._answered(current, model)
 
-    def wiped(self) -> list[Any]:
-        """The pad is empty again: [current, *results]."""
-        return [None, *_nothing()]
+    def closed(self) -> Screen:
+        """Room for another picture."""
+        return _nothing()._replace(stage=_NO_STAGE, photo=_NO_PHOTO)
+
+    def wiped(self) -> Screen:
+        """The pad is empty again."""
+        return _nothing()
 
     @speaks
     def explained(
-        self, current: Current | None, model: str, baseline: str, steps: Any
+        self,
+        asked: str | None,
+        current: Current | None,
+        model: str,
+        method: str,
+        baseline: str,
+        steps: Any,
     ) -> list[Any]:
         """The maps of what is on the page: [maps, figure button, JSON button]."""
-        if current is None:
+        if asked is None or current is None:
             return [gr.skip(), gr.skip(), gr.skip()]
         classifier = self.models.get(model)
         prediction = classifier.predict(current.image(), box=current.box)
         if not classifier.has_memory:
             return ["", *_downloads(prediction, model)]
-        settings = {
-            "baseline": known("baseline", baseline, BASELINES),
-            "steps": checked_steps(steps),
-        }
+        settings = checked_settings(method, baseline, steps)
         explanation = explain(self.models, classifier, prediction, **settings)
         return [render.explained(explanation), *_downloads(explanation, model)]
 
-    def _open(self, path: Path, model: str) -> list[Any]:
+    def _open(self, path: Path, model: str) -> Screen:
         image = read_file(path)
-        box = self.models.get(model).suggest_box(image)
-        current = Current(path, box)
+        box = self._guess(image, model)
         view = image.copy()
         view.thumbnail((_VIEW, _VIEW))
         is_small = max(image.size) <= 256
@@ -142,26 +170,58 @@ class Story:
         stage = gr.HTML(
             value=list(box), src=source, width=image.width, height=image.height, visible=True
         )
-        photo = gr.Image(value=None, visible="hidden")
-        return [current, stage, photo, "", *self._classified(current, model)]
+        hidden = gr.Image(value=None, visible="hidden")
+        return self._answered(Current(path, box), model, stage=stage, photo=hidden, pad="")
 
-    def _boxed(self, current: Current, box: Box, model: str) -> list[Any]:
-        current = Current(current.source, box)
-        return [current, gr.HTML(value=list(box)), *self._classified(current, model)]
+    def _guess(self, image: Image.Image, model: str) -> Box:
+        try:
+            return self.models.get(model).suggest_box(image)
+        except ModelError:  # said where the answer would be, once the picture is there
+            return central_square(image)
 
-    def _classified(self, current: Current, model: str) -> list[Any]:
-        prediction = self.models.get(model).predict(current.image(), box=current.box)
-        return [
-            render.answer(prediction),
-            render.memories(prediction),
-            render.waiting(prediction),
-            *_buttons(visible=True),
-            secrets.token_hex(8),
-        ]
+    def _boxed(
+        self, current: Current | None, choose: Callable[[Image.Image, str], Box], model: str
+    ) -> Screen:
+        if current is None:
+            return _nothing()
+        box = choose(current.image(), model)
+        return self._answered(Current(current.source, box), model, stage=gr.HTML(value=list(box)))
+
+    def _answered(self, current: Current, model: str, **parts: Any) -> Screen:
+        try:
+            prediction = self.models.get(model).predict(current.image(), box=current.box)
+        except (ImageError, ModelError) as error:
+            # The answer of before goes: it was another model's, or another picture's.
+            answer = render.refused(str(error))
+            return _nothing()._replace(current=current, answer=answer, **parts)
+        figure, numbers = _buttons(visible=True)
+        return Screen(
+            current=current,
+            answer=render.answer(prediction),
+            memories=render.memories(prediction),
+            maps=render.waiting(prediction),
+            figure=figure,
+            numbers=numbers,
+            asked=_token(),
+            **parts,
+        )
 
 
-def _nothing() -> list[Any]:
-    return [render.EMPTY, "", "", *_buttons(visible=False), None]
+def _nothing() -> Screen:
+    figure, numbers = _buttons(visible=False)
+    return Screen(
+        current=None,
+        answer=render.EMPTY,
+        memories="",
+        maps="",
+        figure=figure,
+        numbers=numbers,
+        asked=None,
+    )
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
 
 
 def _buttons(visible: bool) -> list[Any]:
