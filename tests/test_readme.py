@@ -114,7 +114,7 @@ def test_links_lead_somewhere():
                 and not (path.parent / target.split("#")[0]).exists()
             ):
                 missing.add(target)
-    assert missing <= {"docs/screenshot.png"}
+    assert missing == set()
 
 
 def front_matter() -> dict[str, str]:
