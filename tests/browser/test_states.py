@@ -63,6 +63,8 @@ def test_answer_comes_before_the_maps_and_nothing_moves_when_they_arrive(
     expect(tab.locator(".mw-card").first).to_be_visible()
     expect(tab.locator(".mw-busy")).to_have_count(3)
     expect(maps(tab)).to_have_count(0)
+    # One answer of the server fills several parts of the page, one after the other.
+    expect(tab.locator("#mw-downloads button:visible")).to_have_count(2)
     places = "[...document.querySelectorAll('#mw-result section, .mw-pair, #mw-downloads')]"
     where = f"{places}.map((part) => Math.round(part.getBoundingClientRect().top))"
     before = tab.evaluate(where)
