@@ -29,6 +29,7 @@ from memorywrap.recipes import Training, learning_rate, make_optimizer
 from memorywrap.runs import RunFolder, packed, stop_on_interrupt, unpack
 
 _SECONDS_BETWEEN_SAVES = 15
+_PREPARING = 5000  # training images that an encoder may look at before the first step
 _OFTEN = 20  # tests on so many epochs of a run at most: testing is not what the time is for
 
 
@@ -107,6 +108,10 @@ class Trainer:
         torch.manual_seed(training.seed)
         self.model = MemoryWrapClassifier(training.model_config()).to(device)
         self.model.to(memory_format=torch.channels_last)
+        if hasattr(self.model.encoder, "prepare"):
+            apart = max(1, len(self.data.train) // _PREPARING)  # they may lie class by class
+            some = self.data.train.images[::apart].to(device)
+            self.model.encoder.prepare((some / 255.0 - self.model.mean) / self.model.std)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.shared = distributed.share_training(self.model, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
