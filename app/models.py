@@ -11,6 +11,9 @@ from typing import Any
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoint import BANK, CONFIG, CheckpointError, Config, read_config
+from memorywrap.datasets import bank_at_hand, data_title, draw_bank
+from memorywrap.evaluation import load_classifier
+from memorywrap.folders import DataError
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +30,11 @@ class _Entry:
     config: Config
     classifier: MemoryWrapClassifier | None = None
     loading: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def needed(self) -> dict[str, Any] | None:
+        """The recipe of the bank, where the bank does not travel inside the checkpoint."""
+        return None if self.config.variant == "std" else self.config.bank
 
 
 class Models:
@@ -67,9 +75,11 @@ class Models:
     def available(self, name: str) -> bool:
         """Whether the model can answer now: its bank is here, not only a recipe for it."""
         entry = self._entry(name)
-        if entry.config.variant == "std" or entry.config.bank is None:
-            return True
-        return entry.classifier is not None and entry.classifier.bank is not None
+        return entry.classifier is not None or entry.needed is None or bank_at_hand(entry.needed)
+
+    def missing(self, name: str) -> str | None:
+        """The data set that a model lacks its memory for; None where it can answer."""
+        return None if self.available(name) else self._entry(name).config.bank["dataset"]
 
     def describe(self) -> list[dict[str, Any]]:
         """The list of `/models`."""
@@ -93,18 +103,43 @@ class Models:
         entry = self._entry(name)
         with entry.loading:
             if entry.classifier is None:
+                if not self.available(name):
+                    raise ModelError(
+                        f"The model {name} has no memory bank yet: its data set has to be "
+                        "downloaded first."
+                    )
                 try:
-                    entry.classifier = MemoryWrapClassifier.from_pretrained(entry.folder)
+                    entry.classifier = load_classifier(entry.folder)
+                except DataError as error:
+                    _log.error("the bank of %s cannot be drawn: %s", name, error)
+                    raise ModelError(
+                        f"The memory bank of the model {name} cannot be drawn: its data set is "
+                        "damaged."
+                    ) from error
                 except ValueError as error:
                     _log.error("%s cannot be loaded: %s", name, error)
                     raise ModelError(
                         f"The model {name} cannot be loaded: its checkpoint is damaged."
                     ) from error
-        if entry.classifier.has_memory and entry.classifier.bank is None:
-            raise ModelError(
-                f"The model {name} has no memory bank yet: its data set has to be downloaded first."
-            )
         return entry.classifier
+
+    def download(self, name: str) -> None:
+        """Fetch the data set of a model's bank, with a tqdm bar, and draw the bank from it.
+
+        Raises:
+            ModelError: unknown model, or a data set that could not be fetched.
+        """
+        entry = self._entry(name)
+        with entry.loading:  # who asks for it meanwhile waits, and then finds it there
+            if entry.needed is not None and not bank_at_hand(entry.needed):
+                try:
+                    draw_bank(entry.needed, fetch=True)
+                except DataError as error:
+                    _log.error("%s", error)
+                    raise ModelError(
+                        f"{data_title(entry.needed['dataset'])} could not be downloaded: check "
+                        "that this server is online and has room on its disk, then try again."
+                    ) from error
 
     def warm_up(self, name: str) -> None:
         """Load a model and run it once, so that the first person does not wait for it."""
@@ -132,8 +167,8 @@ class Models:
             return 0
         if entry.classifier is not None and entry.classifier.bank is not None:
             return len(entry.classifier.bank)
-        if entry.config.bank is not None:
-            return int(entry.config.bank.get("size", 0))
+        if entry.needed is not None:
+            return int(entry.needed.get("size", 0))
         from safetensors import SafetensorError, safe_open
 
         try:  # reads the header only

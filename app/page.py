@@ -21,6 +21,8 @@ KEPT = 3600  # seconds that an uploaded image stays in the server's temporary fo
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
 Accelerate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _HEADER = """
@@ -61,9 +63,8 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
         current = gr.State(None)
         with gr.Row(elem_id="mw-top"):
             _html(_HEADER)
-            # The place for the button that downloads a model's data set is beside this list.
             model = gr.Dropdown(
-                [(_title(models, name), name) for name in models.names],
+                story.choices(),
                 value=models.default or None,
                 label="Model",
                 container=False,
@@ -71,6 +72,9 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 visible=len(models.names) > 1,
             )
             _html(_DARK, "mw-scheme")
+        with gr.Row(elem_id="mw-model-note"):
+            about = _html("")
+            fetch = gr.Button("", size="sm", visible=False, elem_id="mw-fetch")
         with gr.Row(elem_id="mw-columns"):
             with gr.Column(elem_id="mw-input"):
                 with gr.Tabs() as tabs:
@@ -83,7 +87,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                             show_label=False,
                             buttons=[],
                             height=300,
-                            placeholder="Drop a photo of a number here\nor click to choose one",
+                            placeholder="Drop a photo here\nor click to choose one",
                             elem_id="mw-photo",
                         )
                         stage = gr.HTML(
@@ -155,7 +159,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             show_progress_on=maps,
             concurrency_limit=1,
             concurrency_id="explain",
-            api_visibility="private",
+            **_PRIVATE,
         )
         for event, function, inputs in (
             (photo.input, story.opened, [photo, model]),
@@ -181,8 +185,30 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 # One at a time, so that the last thing a person did is also the last on the page.
                 concurrency_limit=1,
                 concurrency_id="mw-classify",
-                api_visibility="private",
+                **_PRIVATE,
                 trigger_mode="always_last",
+            )
+        if models.names:
+            for event in (demo.load, model.change):
+                event(story.chosen, model, [about, fetch], show_progress="hidden", **_PRIVATE)
+            begun = fetch.click(
+                story.downloading, model, [about, fetch], show_progress="hidden", **_PRIVATE
+            )
+            fetched = begun.then(
+                story.downloaded,
+                model,
+                [about, fetch, model],
+                show_progress_on=about,
+                concurrency_limit=1,
+                **_PRIVATE,
+            )
+            # The picture on the page can be answered now; a new choice did not ask for it.
+            fetched.success(
+                accelerate(story.again),
+                [current, model],
+                screen,
+                show_progress="hidden",
+                **_PRIVATE,
             )
         for event in (examples.pick, photo.input):
             event(
@@ -190,7 +216,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 None,
                 tabs,
                 show_progress="hidden",
-                api_visibility="private",
+                **_PRIVATE,
             )
         add_endpoints(models, accelerate)
     return demo.queue(max_size=60, default_concurrency_limit=2)
@@ -216,11 +242,6 @@ def launch_options() -> dict[str, Any]:
 
 def _html(value: str, elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
-
-
-def _title(models: Models, name: str) -> str:
-    title = models.config(name).title
-    return title if models.available(name) else f"{title} (no memory yet)"
 
 
 def _theme() -> gr.themes.Base:

@@ -19,9 +19,11 @@ _TOP = 4  # classes on view
 EMPTY = """
 <div class="mw-empty">
   <p class="mw-empty-lead">No image yet.</p>
-  <p>Click an example, drop a photo of a number, or draw a digit: the answer appears here,
-  with the memories behind it.</p>
+  <p>Click an example, drop a photo, or draw: the answer appears here, with the memories behind
+  it.</p>
 </div>"""
+
+FETCHING = '<div class="mw-fetching"></div>'  # Gradio draws its progress bar over it
 
 # A fixed number of steps may be too small: from here on the maps come with a warning.
 _CARELESS = 0.05
@@ -63,6 +65,17 @@ def refused(sentence: str) -> str:
   <p class="mw-empty-lead">No answer.</p>
   <p role="alert">{escape(sentence)}</p>
 </div>"""
+
+
+def about(classes: Sequence[str], missing: str | None = None, trouble: str = "") -> str:
+    """What the chosen model knows, which memory it lacks, and what went wrong in fetching it."""
+    lacks = ""
+    if missing is not None:
+        lacks = f"""<p>Its memory is drawn from {escape(missing)}, which is not on this server yet.
+        </p>"""
+    known = escape(", ".join(classes))
+    return f"""<div class="mw-about"><p class="mw-quiet">It knows {len(classes)} classes: {known}.
+    </p>{lacks}{notice(trouble)}</div>"""
 
 
 def answer(prediction: Prediction) -> str:

@@ -22,6 +22,8 @@ from app.models import ModelError, Models
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap import Explanation, Prediction
 from memorywrap.crop import drawing_box
+from memorywrap.datasets import data_title
+from memorywrap.downloads import DOWNLOAD_MEGABYTES
 from memorywrap.figures import paper_figure
 from memorywrap.images import Box, ImageError, central_square, read_image
 
@@ -30,6 +32,7 @@ _VIEW = 1000  # longer side of the picture under the crop square, in pixels
 _STAYS = gr.skip()
 _NO_STAGE = gr.update(visible=False)
 _NO_PHOTO = gr.update(value=None, visible=True)
+_PROGRESS = gr.Progress(track_tqdm=True)
 _DRAWING = re.compile(r"^data:image/png;base64,([A-Za-z0-9+/=]{1,400000})$")
 
 
@@ -131,6 +134,30 @@ class Story:
             return Screen(notice=render.notice("There is no image yet: try an example."))
         return self._answered(current, model)
 
+    @speaks
+    def chosen(self, model: str) -> list[Any]:
+        """Another model was chosen: [what is said about it, button for what it lacks]."""
+        return self._about(model)
+
+    @speaks
+    def downloading(self, model: str) -> list[Any]:
+        """What the model lacks is being fetched: [about, button]."""
+        return [render.FETCHING, gr.Button("Downloading …", interactive=False)]
+
+    @speaks
+    def downloaded(self, model: str, progress: Any = _PROGRESS) -> list[Any]:
+        """The data set that the model lacks is wanted: [about, button, list of models]."""
+        trouble = ""
+        try:
+            self.models.download(model)
+        except ModelError as error:
+            trouble = str(error)
+        return [*self._about(model, trouble), gr.Dropdown(choices=self.choices(), value=model)]
+
+    def choices(self) -> list[tuple[str, str]]:
+        """The list of models: what each is called, and its name."""
+        return [(self._title(name), name) for name in self.models.names]
+
     def closed(self) -> Screen:
         """Room for another picture."""
         return _nothing()._replace(stage=_NO_STAGE, photo=_NO_PHOTO)
@@ -159,6 +186,18 @@ class Story:
         settings = checked_settings(method, baseline, steps)
         explanation = explain(self.models, classifier, prediction, **settings)
         return [render.explained(explanation), *_downloads(explanation, model)]
+
+    def _title(self, name: str) -> str:
+        title = self.models.config(name).title
+        return title if self.models.available(name) else f"{title} (no memory yet)"
+
+    def _about(self, model: str, trouble: str = "") -> list[Any]:
+        missing = self.models.missing(model)
+        title = None if missing is None else data_title(missing)
+        megabytes = DOWNLOAD_MEGABYTES.get(missing)
+        words = render.about(self.models.config(model).classes, title, trouble)
+        label = f"Download {title} (about {megabytes} MB)"
+        return [words, gr.Button(label, interactive=True, visible=megabytes is not None)]
 
     def _open(self, path: Path, model: str) -> Screen:
         image = read_file(path)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from memorywrap.downloads import CINIC10_HELP, download, published
+from memorywrap.downloads import CINIC10_HELP, download, is_downloaded, published
 from memorywrap.folders import DataError, read_folder
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "ImageData",
     "Split",
     "balanced",
+    "bank_at_hand",
     "bank_recipe",
     "data_folder",
+    "data_title",
     "describe",
     "draw_bank",
     "interleaved",
@@ -190,7 +192,24 @@ def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
         bank = data.train.rows(balanced(data.train.labels, recipe["size"], seed))
         return {"images": bank.images, "labels": bank.labels}
 
-    return Split(**_cached("bank/" + "-".join(str(value) for value in recipe.values()), draw))
+    return Split(**_cached(_bank_key(recipe), draw))
+
+
+def bank_at_hand(recipe: dict[str, Any]) -> bool:
+    """Whether `draw_bank` needs no download: the bank or its data set is on this machine."""
+    name = recipe["dataset"]
+    folder = data_folder() / name
+    drawn = _cache_file(_bank_key(recipe)).is_file()
+    return drawn or (folder / "train").is_dir() or is_downloaded(name, folder)
+
+
+def _bank_key(recipe: dict[str, Any]) -> str:
+    return "bank/" + "-".join(str(value) for value in recipe.values())
+
+
+def data_title(name: str) -> str:
+    """What a data set is called in sentences."""
+    return _TITLES.get(name, name)
 
 
 def describe(version: dict[str, Any]) -> str:
@@ -201,7 +220,7 @@ def describe(version: dict[str, Any]) -> str:
     notes = ["JPEG copy"] if "jpg" in version["format"] and name in PUBLIC else []
     if (version["train"], version["test"]) != _FULL_SIZES.get(name):
         notes.append(f"{version['train']:,} training and {version['test']:,} test images")
-    return _TITLES.get(name, name) + (f" ({', '.join(notes)})" if notes else "")
+    return data_title(name) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _digits(samples: int, seed: int) -> ImageData:
@@ -267,9 +286,13 @@ def _way_out(name: str) -> str:
     return "add --download to fetch it, or unpack it there as train/CLASS/* and test/CLASS/*"
 
 
+def _cache_file(key: str) -> Path:
+    return data_folder() / "cache" / f"{re.sub(r'[^A-Za-z0-9/_.-]', '_', key)}.safetensors"
+
+
 def _cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Tensors from the cache; made, and kept there where it can be written, when it has none."""
-    path = data_folder() / "cache" / f"{re.sub(r'[^A-Za-z0-9/_.-]', '_', key)}.safetensors"
+    path = _cache_file(key)
     try:
         return load_file(path)
     except (OSError, SafetensorError):

@@ -42,6 +42,7 @@ _SVHN = {
         "eb5a983be6a315427106f1b164d9cef3",
     ),
 }
+DOWNLOAD_MEGABYTES = {"cifar10": 170, "svhn": 247}  # what `download` can fetch, and how much it is
 _RECORD = 1 + 3 * 32 * 32  # a label and the pixels, channel by channel
 _CIFAR10_FOLDER = "cifar-10-batches-bin"
 
@@ -57,7 +58,13 @@ def download(name: str, folder: Path) -> None:
     try:
         if name == "cifar10":
             url, md5 = _CIFAR10
-            download_and_extract_archive(url, str(folder), md5=md5)
+            # Moved to its place when it is whole, so that a stop in between leaves no half of it.
+            partial = folder / "partial"
+            download_and_extract_archive(
+                url, str(folder), str(partial), md5=md5, remove_finished=True
+            )
+            (partial / _CIFAR10_FOLDER).replace(folder / _CIFAR10_FOLDER)
+            partial.rmdir()
         elif name == "svhn":
             for url, md5 in _SVHN.values():
                 download_url(url, str(folder), md5=md5)
@@ -73,14 +80,22 @@ def published(name: str, folder: Path) -> tuple[tuple[str, ...], Arrays, Arrays]
     Raises:
         DataError: a damaged file, or SVHN's files and no scipy to read them.
     """
-    if name == "cifar10" and (folder / _CIFAR10_FOLDER).is_dir():
+    if not is_downloaded(name, folder):
+        return None
+    if name == "cifar10":
         files = [f"data_batch_{part}.bin" for part in range(1, 6)]
         root = folder / _CIFAR10_FOLDER
         return CIFAR10_CLASSES, _cifar10(root, files), _cifar10(root, ["test_batch.bin"])
-    if name == "svhn" and all((folder / Path(url).name).is_file() for url, _ in _SVHN.values()):
-        parts = {part: _svhn(folder / Path(url).name, md5) for part, (url, md5) in _SVHN.items()}
-        return tuple("0123456789"), parts["train"], parts["test"]
-    return None
+    parts = {part: _svhn(folder / Path(url).name, md5) for part, (url, md5) in _SVHN.items()}
+    return tuple("0123456789"), parts["train"], parts["test"]
+
+
+def is_downloaded(name: str, folder: Path) -> bool:
+    """Whether the folder holds the published files of a data set."""
+    if name == "cifar10":
+        return (folder / _CIFAR10_FOLDER).is_dir()
+    files = [folder / Path(url).name for url, _ in _SVHN.values()]
+    return name == "svhn" and all(file.is_file() for file in files)
 
 
 def _cifar10(folder: Path, names: list[str]) -> Arrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     tiny.classifier(title="Random", memory=20).save_pretrained(folder / "digits")
     tiny.classifier("std", title="Plain").save_pretrained(folder / "plain")
-    recipe = {"dataset": "svhn", "seed": 0, "size": 100}
+    recipe = {"dataset": "cifar10", "seed": 0, "size": 100}
     later = MemoryWrapClassifier(Config("Later", "compact", tiny.CLASSES, bank=recipe))
     later.save_pretrained(folder / "later")
     return folder
@@ -32,23 +33,31 @@ def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(
     page_checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SimpleNamespace]:
-    """The page on a free port: `url`, and the `models` behind it."""
+    """The page on a free port: `url`, and the `models` behind it. It finds no data sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.setenv("MEMORYWRAP_DATA", str(tmp_path_factory.mktemp("data")))
+        with serving(page_checkpoints) as page:
+            # Untrained, the model would predict one class for all: then nothing could speak
+            # against it.
+            bank = page.models.get("digits").bank
+            bank.predicted.copy_(bank.labels)
+            yield page
+
+
+@contextmanager
+def serving(checkpoints: Path) -> Iterator[SimpleNamespace]:
+    """The page with the models of a folder."""
     from app.models import Models
     from app.page import build, launch_options
 
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-    models = Models(page_checkpoints)
-    # Untrained, the model would predict one class for all: then nothing could speak against it.
-    bank = models.get("digits").bank
-    bank.predicted.copy_(bank.labels)
+    models = Models(checkpoints)
     demo = build(models)
     _, url, _ = demo.launch(
         server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **launch_options()
     )
     yield SimpleNamespace(url=url.rstrip("/"), models=models, demo=demo)
     demo.close()
-    patch.undo()
 
 
 @pytest.fixture

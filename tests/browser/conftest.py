@@ -47,14 +47,14 @@ def visit(browser, page):
         if address.scheme not in ("data", "blob"):
             hosts.add(address.hostname)
 
-    def open_page(**options):
+    def open_page(url=page.url, **options):
         context = browser.new_context(reduced_motion="reduce", **options)
         contexts.append(context)
         tab = context.new_page()
         tab.set_default_timeout(_PATIENCE)
         tab.on("request", note)
         tab.on("pageerror", lambda error: errors.append(error))
-        tab.goto(page.url)
+        tab.goto(url)
         tab.locator(".mw-thumbs button").first.wait_for()
         return tab
 
