@@ -9,6 +9,9 @@ on the input. So `PathCache` keeps, per sample and step, the embedding and its d
 path (forward mode). What is left for an explanation is the input's own path; the total contribution
 of every sample is then a quadrature of (gradient of the logit by its embedding) . (derivative of its
 embedding), and only the samples that are shown as maps cost encoder passes.
+
+The encoder is smooth along the path and costly; the head has the kinks and costs nothing. So with
+automatic steps the head is asked at many more points than the encoder (see `quadrature`).
 """
 
 from __future__ import annotations
@@ -17,9 +20,18 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from memorywrap.quadrature import (
+    Panel,
+    Rule,
+    first_panels,
+    gauss_rule,
+    halves,
+    nodes_of,
+    product_rule,
+)
 
 Embed = Callable[[Tensor], Tensor]
 # (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
@@ -31,13 +43,9 @@ BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
     "black": torch.zeros_like,
 }
 
-# Automatic steps: panels of a low-order Gauss-Legendre rule, halved where the error is. The path has
-# kinks (samples enter and leave the used set), where short panels help and a high order does not.
-PANEL_STEPS = 3
-FIRST_PANELS = 4
 MAX_STEPS = 96
-TOLERANCE = 0.005
-SLACK = 4  # panels' errors may add up to this many tolerances before their signs are considered
+TOLERANCE = 0.002
+SLACK = 10  # panels' errors may add up to this many tolerances before their signs are considered
 
 # Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
 _CHUNK = 64
@@ -45,8 +53,6 @@ _CHUNK = 64
 # PyTorch keeps the level of forward-mode derivatives per process, not per thread: a second one that
 # ends meanwhile takes the first one's level away.
 _ONE_AT_A_TIME = threading.Lock()
-
-Panel = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +114,8 @@ class PathCache:
 
     def warm(self, keys: Sequence[bytes], pixels: Tensor, baseline: str) -> None:
         """Compute ahead of time what every explanation with automatic steps begins with."""
-        panels = _uniform_panels(FIRST_PANELS)
-        self.derivatives(keys, pixels, baseline, _nodes(panels, PANEL_STEPS))
+        panels = first_panels()
+        self.derivatives(keys, pixels, baseline, nodes_of(panels, product_rule()))
         self.embeddings(keys, pixels, baseline, sorted({end for panel in panels for end in panel}))
 
     def _gather(
@@ -156,7 +162,7 @@ def integrated_gradients(
     baseline: str = "white",
     steps: int | None = None,
     shown: Sequence[int] = (),
-    contrast: Tensor | None = None,
+    contrast: tuple[Tensor, bytes] | None = None,
     cache: PathCache | None = None,
     keys: Sequence[bytes] | None = None,
 ) -> Attribution:
@@ -171,10 +177,12 @@ def integrated_gradients(
         target: the class whose logit is attributed.
         against: attribute the logit of `target` minus the logit of this class instead.
         baseline: "white" or "black", where the paths start.
-        steps: number of Gauss-Legendre nodes over the whole path; when not given, as many as it
-            takes for a completeness error within `TOLERANCE`, up to `MAX_STEPS`.
+        steps: number of Gauss-Legendre nodes over the whole path; when not given, as many nodes of
+            `quadrature.product_rule` as it takes for a completeness error within `TOLERANCE`, up
+            to `MAX_STEPS`.
         shown: positions of the used samples whose maps are wanted.
-        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted.
+        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted,
+            with its key.
         cache: path embeddings of memory samples, kept between calls.
         keys: one key per sample for the cache, as `MemoryBank.keys` gives them.
 
@@ -189,15 +197,17 @@ def integrated_gradients(
         cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
     path = _Path(embed, logit_of(layer, target, against), image, memory, baseline, cache, keys)
 
-    panels = _uniform_panels(FIRST_PANELS) if steps is None else [(0.0, 1.0)]
-    done = path.integrate(panels, steps or PANEL_STEPS)
+    if steps is None:
+        done = path.integrate(first_panels(), product_rule())
+    else:
+        done = path.integrate([(0.0, 1.0)], gauss_rule(steps))
     change = path.value(1.0) - path.value(0.0)
     if steps is None:
         while _steps(done) < MAX_STEPS and not _settled(done, change):
             worst = _worst(done, change)
-            halves = [half for panel in worst for half in _halves(panel)]
+            smaller = [half for panel in worst for half in halves(panel)]
             done = {panel: part for panel, part in done.items() if panel not in worst}
-            done |= path.integrate(halves, PANEL_STEPS)
+            done |= path.integrate(smaller, product_rule())
 
     parts = [done[panel] for panel in sorted(done)]
     input_total = sum(part.input_total for part in parts)
@@ -207,7 +217,7 @@ def integrated_gradients(
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
         memory_maps=path.memory_maps(parts, shown),
-        contrast_map=None if contrast is None else path.contrast_map(parts, contrast),
+        contrast_map=None if contrast is None else path.contrast_map(parts, *contrast),
         input_total=input_total,
         memory_totals=memory_totals,
         change=change,
@@ -231,10 +241,11 @@ def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit
 class _Part:
     """What one panel adds to the integral."""
 
-    nodes: Tensor  # (steps,) positions on the path
-    weights: Tensor  # (steps,) of the quadrature
-    queries: Tensor  # (steps, dim), the input's embeddings at the nodes
-    memory_gradients: Tensor  # (steps, used, dim), times the quadrature weight
+    panel: Panel
+    rule: Rule
+    nodes: list[float]  # positions on the path
+    queries: Tensor  # (nodes, dim), the input's embeddings at the nodes
+    by_memory: Tensor  # (nodes, used, dim), what the memory embeddings' derivatives are weighed by
     input_map: Tensor  # (3, height, width)
     input_total: float
     memory_totals: Tensor  # (used,)
@@ -255,57 +266,53 @@ class _Path:
         keys: Sequence[bytes],
     ):
         self.embed, self.logit = embed, logit
-        self.memory, self.baseline, self.cache, self.keys = memory, baseline, cache, keys
-        self.start = BASELINES[baseline](image[None])[0]
-        self.way = image - self.start  # (3, height, width)
-        self._values: dict[float, float] = {}
+        self.memory, self.baseline, self.cache, self.keys = memory, baseline, cache, list(keys)
+        self.image = image
+        self._queries: dict[float, Tensor] = {}  # at ends of panels: (dim,)
+        self._values: dict[float, float] = {}  # the logit there
 
     def value(self, step: float) -> float:
         """The logit at a step of the path."""
         self._evaluate([step])
         return self._values[step]
 
-    def integrate(self, panels: Sequence[Panel], steps: int) -> dict[Panel, _Part]:
-        """Integrate over panels, each with the same number of Gauss-Legendre nodes."""
-        nodes = _nodes(panels, steps)
-        root_weights = np.polynomial.legendre.leggauss(steps)[1]
-        scale = np.repeat([(high - low) / 2 for low, high in panels], steps)
-        weights = torch.from_numpy(scale * np.tile(root_weights, len(panels))).to(self.way)
+    def integrate(self, panels: Sequence[Panel], rule: Rule) -> dict[Panel, _Part]:
+        """Integrate over panels, each by the rule."""
+        nodes = nodes_of(panels, rule)
+        each = len(rule.nodes)
         self._evaluate([end for panel in panels for end in panel])
+        memory, derivatives = self.cache.derivatives(
+            self.keys, self.memory, self.baseline, nodes
+        )  # each (panels * nodes, used, dim)
 
-        maps, totals, gradients, all_queries = [], [], [], []
-        for start in range(0, len(nodes), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            embeddings, derivatives = self.cache.derivatives(
-                self.keys, self.memory, self.baseline, nodes[chunk]
-            )
-            points = self._points(nodes[chunk]).requires_grad_()
-            with torch.enable_grad():
-                queries = self.embed(points)
-                leaf, memory = queries.detach().requires_grad_(), embeddings.requires_grad_()
-                logits = self.logit(leaf, memory)
-                by_query, by_memory = torch.autograd.grad(logits.sum(), (leaf, memory))
-                by_query = by_query * weights[chunk, None]
-                (by_pixel,) = torch.autograd.grad(queries, points, by_query)
-            maps.append(by_pixel * self.way)  # (steps, 3, height, width)
-            gradients.append(by_memory * weights[chunk, None, None])  # (steps, used, dim)
-            totals.append((gradients[-1] * derivatives).sum(dim=2))  # (steps, used)
-            all_queries.append(leaf.detach())
-        rows_of = [torch.cat(rows) for rows in (maps, totals, gradients, all_queries)]
-        all_maps, all_totals, all_gradients, embedded = rows_of
+        images, way = self._points(self.image, nodes)
+        chunks = []
+        with torch.enable_grad():
+            for part in images.split(_CHUNK):
+                part = part.detach().requires_grad_()
+                chunks.append((part, self.embed(part)))
+        queries = torch.cat([embedded.detach() for _, embedded in chunks])
+        by_query, by_memory = self._weigh(panels, rule, queries, memory, self.keys, self.memory)
+        maps = torch.cat(
+            [
+                torch.autograd.grad(embedded, part, weight)[0]
+                for (part, embedded), weight in zip(chunks, by_query.split(_CHUNK), strict=True)
+            ]
+        ).mul_(way)
+        totals = (by_memory * derivatives).sum(dim=2)  # (panels * nodes, used)
 
         parts = {}
         for number, panel in enumerate(panels):
-            rows = slice(number * steps, (number + 1) * steps)
-            input_map = all_maps[rows].sum(dim=0)
-            memory_totals = all_totals[rows].sum(dim=0)
+            rows = slice(number * each, (number + 1) * each)
+            input_map, memory_totals = maps[rows].sum(dim=0), totals[rows].sum(dim=0)
             input_total = float(input_map.sum(dtype=torch.float64))
             total = input_total + float(memory_totals.sum())
             parts[panel] = _Part(
-                nodes=torch.tensor(nodes[rows], dtype=torch.float64),
-                weights=weights[rows],
-                queries=embedded[rows],
-                memory_gradients=all_gradients[rows],
+                panel=panel,
+                rule=rule,
+                nodes=nodes[rows],
+                queries=queries[rows],
+                by_memory=by_memory[rows],
                 input_map=input_map,
                 input_total=input_total,
                 memory_totals=memory_totals,
@@ -315,45 +322,74 @@ class _Path:
 
     def memory_maps(self, parts: Sequence[_Part], shown: Sequence[int]) -> dict[int, Tensor]:
         """Maps (3, height, width) of the used samples at these positions."""
-        gradients = torch.cat([part.memory_gradients for part in parts])  # (steps, used, dim)
+        weights = torch.cat([part.by_memory for part in parts])  # (nodes, used, dim)
+        nodes = [node for part in parts for node in part.nodes]
+        maps = self._maps(self.memory[list(shown)], nodes, weights[:, list(shown)])
+        return dict(zip(shown, maps, strict=True))
 
-        def known(position: int) -> Callable[[slice, Tensor], Tensor]:
-            return lambda chunk, _: gradients[chunk, position]
-
-        return {at: self._map(parts, self.memory[at], known(at)) for at in shown}
-
-    def contrast_map(self, parts: Sequence[_Part], contrast: Tensor) -> Tensor:
+    def contrast_map(self, parts: Sequence[_Part], contrast: Tensor, key: bytes) -> Tensor:
         """Map (3, height, width) of a sample that joins the used ones."""
-        nodes = torch.cat([part.nodes for part in parts]).tolist()
-        weights = torch.cat([part.weights for part in parts])
+        keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
+        nodes = [node for part in parts for node in part.nodes]
+        memory = self.cache.embeddings(keys, samples, self.baseline, nodes)
         queries = torch.cat([part.queries for part in parts])
+        panels = [part.panel for part in parts]
+        _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)
+        return self._maps(contrast[None], nodes, by_memory[:, -1:])[0]
 
-        def joined(chunk: slice, embeddings: Tensor) -> Tensor:
-            used, _ = self.cache.derivatives(self.keys, self.memory, self.baseline, nodes[chunk])
-            leaf = embeddings.detach().requires_grad_()
-            memory = torch.cat([used, leaf[:, None]], dim=1)  # (steps, used + 1, dim)
-            (gradient,) = torch.autograd.grad(self.logit(queries[chunk], memory).sum(), leaf)
-            return gradient * weights[chunk, None]
+    def _weigh(
+        self,
+        panels: Sequence[Panel],
+        rule: Rule,
+        queries: Tensor,
+        memory: Tensor,
+        keys: Sequence[bytes],
+        samples: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """What the encoder's derivatives at the nodes are weighed by in the integral: of the query
+        (panels * nodes, dim) and of the memory (panels * nodes, samples, dim), given both there."""
+        count = len(panels)
+        ends = [[panel[side] for panel in panels] for side in (0, 1)]
+        both_queries = [torch.stack([self._queries[end] for end in side]) for side in ends]
+        both_memory = [self.cache.embeddings(keys, samples, self.baseline, side) for side in ends]
 
-        return self._map(parts, contrast, joined)
+        def interpolated(starts: Tensor, at_nodes: Tensor, stops: Tensor) -> Tensor:
+            known = torch.cat(
+                [starts[:, None], at_nodes.unflatten(0, (count, -1)), stops[:, None]], dim=1
+            )
+            return torch.einsum("tn,pn...->pt...", rule.values.to(known), known).flatten(0, 1)
 
-    def _map(
-        self, parts: Sequence[_Part], end: Tensor, gradient: Callable[[slice, Tensor], Tensor]
-    ) -> Tensor:
-        """Map (3, height, width) of a sample, given the gradient (steps, dim), times the quadrature
-        weight, of the logit by its embeddings (steps, dim) at a slice of the nodes."""
-        nodes = torch.cat([part.nodes for part in parts]).to(end)[:, None, None, None]
-        start = BASELINES[self.baseline](end[None])[0]
-        total = torch.zeros_like(end)
-        for first in range(0, len(nodes), _CHUNK):
-            chunk = slice(first, first + _CHUNK)
-            points = (start + nodes[chunk] * (end - start)).requires_grad_()
+        points = interpolated(both_queries[0], queries, both_queries[1]).detach().requires_grad_()
+        samples_there = (
+            interpolated(both_memory[0], memory, both_memory[1]).detach().requires_grad_()
+        )
+        with torch.enable_grad():
+            total = self.logit(points, samples_there).sum()
+        gradients = torch.autograd.grad(total, (points, samples_there))
+        widths = torch.tensor([high - low for low, high in panels]).to(queries)
+        scaled = (rule.weights[:, None] * rule.slopes).to(queries)  # (points, nodes)
+        by_query, by_memory = (
+            torch.einsum("p,tn,pt...->pn...", widths, scaled, gradient.unflatten(0, (count, -1)))
+            for gradient in gradients
+        )
+        return by_query.flatten(0, 1), by_memory.flatten(0, 1)
+
+    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> list[Tensor]:
+        """Maps (3, height, width) of samples, given the weights (nodes, samples, dim) of the
+        derivatives of their embeddings."""
+        paths = [self._points(sample, nodes) for sample in samples]
+        points = torch.cat([points for points, _ in paths]) if paths else samples
+        found = [samples[:0]]
+        for part, weight in zip(
+            points.split(_CHUNK),
+            weights.transpose(0, 1).flatten(0, 1).split(_CHUNK),
+            strict=True,
+        ):
+            part = part.detach().requires_grad_()
             with torch.enable_grad():
-                embeddings = self.embed(points)
-                by_embedding = gradient(chunk, embeddings)
-                (by_pixel,) = torch.autograd.grad(embeddings, points, by_embedding)
-            total += by_pixel.sum(dim=0)
-        return total * (end - start)
+                found += torch.autograd.grad(self.embed(part), part, weight)
+        sums = torch.cat(found).unflatten(0, (len(samples), len(nodes))).sum(dim=1)
+        return [total * way for total, (_, way) in zip(sums, paths, strict=True)]
 
     def _evaluate(self, steps: Sequence[float]) -> None:
         missing = sorted(set(steps) - set(self._values))
@@ -361,21 +397,16 @@ class _Path:
             return
         memory = self.cache.embeddings(self.keys, self.memory, self.baseline, missing)
         with torch.no_grad():
-            logits = self.logit(self.embed(self._points(missing)), memory)
+            queries = self.embed(self._points(self.image, missing)[0])
+            logits = self.logit(queries, memory)
+        self._queries |= dict(zip(missing, queries, strict=True))
         self._values |= dict(zip(missing, logits.double().tolist(), strict=True))
 
-    def _points(self, steps: Sequence[float]) -> Tensor:
-        return self.start + torch.tensor(steps).to(self.way)[:, None, None, None] * self.way
-
-
-def _nodes(panels: Sequence[Panel], steps: int) -> list[float]:
-    """Gauss-Legendre nodes, the same number in each panel."""
-    roots = np.polynomial.legendre.leggauss(steps)[0].tolist()
-    return [low + (high - low) * (root + 1) / 2 for low, high in panels for root in roots]
-
-
-def _uniform_panels(count: int) -> list[Panel]:
-    return [(i / count, (i + 1) / count) for i in range(count)]
+    def _points(self, end: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """A picture (3, height, width) at steps of its path, and its way from the baseline."""
+        start = BASELINES[self.baseline](end[None])[0]
+        at = torch.tensor(steps).to(end)[:, None, None, None]
+        return start + at * (end - start), end - start
 
 
 def _steps(parts: dict[Panel, _Part]) -> int:
@@ -403,8 +434,3 @@ def _worst(parts: dict[Panel, _Part], change: float) -> list[Panel]:
         worst.append(panel)
         left -= abs(parts[panel].error)
     return worst
-
-
-def _halves(panel: Panel) -> list[Panel]:
-    middle = (panel[0] + panel[1]) / 2
-    return [(panel[0], middle), (middle, panel[1])]

@@ -221,7 +221,7 @@ def explain(
             baseline=baseline,
             steps=steps,
             shown=positions,
-            contrast=None if contrast is None else pixels[contrast],
+            contrast=None if contrast is None else (pixels[contrast], bank.keys[contrast]),
             cache=cache,
             keys=[bank.keys[index] for index in used],
         )

@@ -60,7 +60,7 @@ def test_a_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(scene) 
     encoder, layer, image, memory = scene
     _, expected = captum_one_step_at_a_time(encoder, layer, image, memory, target=1, steps=9)
     ours = integrated_gradients(
-        encoder, layer, image, memory[:4], 1, steps=9, shown=[0], contrast=memory[4]
+        encoder, layer, image, memory[:4], 1, steps=9, shown=[0], contrast=(memory[4], b"4")
     )
     torch.testing.assert_close(ours.contrast_map, expected[0, 4], rtol=1e-6, atol=1e-9)
     alone = integrated_gradients(encoder, layer, image, memory[:4], 1, steps=9, shown=[0])
@@ -153,6 +153,29 @@ def test_automatic_steps_are_complete_on_random_models(seed: int) -> None:
     assert float(total) == pytest.approx(ours.change, rel=0.01)
     for position, map_ in ours.memory_maps.items():
         assert float(map_.sum()) == pytest.approx(float(ours.memory_totals[position]), abs=1e-9)
+
+
+def test_automatic_steps_agree_with_captum_at_many_steps(scene) -> None:
+    encoder, layer, image, memory = scene
+    expected_image, expected_memory = captum_one_step_at_a_time(
+        encoder, layer, image, memory, target=1, steps=400
+    )
+    ours = integrated_gradients(encoder, layer, image, memory, 1, shown=range(5))
+    assert ours.steps < 50
+    scale = expected_memory.abs().max()
+    torch.testing.assert_close(ours.input_map, expected_image[0], rtol=0, atol=0.01 * scale)
+    for position in range(5):
+        torch.testing.assert_close(
+            ours.memory_maps[position], expected_memory[0, position], rtol=0, atol=0.01 * scale
+        )
+
+
+def test_a_contrast_agrees_with_captum_at_many_steps(scene) -> None:
+    encoder, layer, image, memory = scene
+    _, expected = captum_one_step_at_a_time(encoder, layer, image, memory, target=1, steps=400)
+    ours = integrated_gradients(encoder, layer, image, memory[:4], 1, contrast=(memory[4], b"4"))
+    scale = expected.abs().max()
+    torch.testing.assert_close(ours.contrast_map, expected[0, 4], rtol=0, atol=0.01 * scale)
 
 
 class _Stairs(nn.Module):
