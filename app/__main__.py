@@ -8,7 +8,8 @@ import signal
 import threading
 from pathlib import Path
 
-CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+_LOCAL = Path("checkpoints")
+CHECKPOINTS = _LOCAL if _LOCAL.is_dir() else Path(__file__).parent.parent / _LOCAL
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         "--port",
         type=int,
-        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
         help="port to listen on (default: $GRADIO_SERVER_PORT or 7860)",
     )
     parser.add_argument(
@@ -37,6 +38,7 @@ def main() -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+    print("Loading the page …", flush=True)  # imports take seconds
     from app.models import Models
     from app.page import build, launch_options
 

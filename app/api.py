@@ -13,7 +13,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from app.models import ModelError, Models
-from app.uploads import checked_box, read_upload, speaks
+from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.attribution import BASELINES
 from memorywrap.explain import INTEGRATED_GRADIENTS, methods
@@ -22,6 +22,7 @@ from memorywrap.images import Box
 
 METHODS = tuple(methods())
 Method = Literal[METHODS]  # type: ignore[valid-type]
+Baseline = Literal[tuple(BASELINES)]  # type: ignore[valid-type]
 MOST_STEPS = 200
 
 
@@ -83,10 +84,6 @@ class Picture(TypedDict):
     caption: str
 
 
-class ArgumentError(ValueError):
-    """An argument that is not understood; the message says which values are known."""
-
-
 def classify(model: MemoryWrapClassifier, image: Image.Image, box: Box | None) -> Prediction:
     """The prediction for a part of an image; the suggested square when none is given."""
     return model.predict(image, box=model.suggest_box(image) if box is None else box)
@@ -113,8 +110,7 @@ def checked_steps(steps: Any) -> int | None:
     """Steps of the path; None for automatic."""
     if steps is None or steps == "" or steps == 0:
         return None
-    whole = isinstance(steps, (int, float)) and not isinstance(steps, bool) and steps == int(steps)
-    if not whole or not 1 <= steps <= MOST_STEPS:
+    if isinstance(steps, bool) or steps not in range(1, MOST_STEPS + 1):
         raise ArgumentError(f"The steps are expected as 0 for automatic, or 1 to {MOST_STEPS}.")
     return int(steps)
 
@@ -160,7 +156,7 @@ def add_endpoints(
         image: FileDataDict,
         model: str = default,
         method: Method = INTEGRATED_GRADIENTS,
-        baseline: Literal["white", "black"] = "white",
+        baseline: Baseline = "white",
         steps: int | None = None,
         crop: list[int] | None = None,
     ) -> tuple[ExplainedAnswer, list[Picture]]:
@@ -170,7 +166,7 @@ def add_endpoints(
             image: an uploaded image file.
             model: a name that /models lists.
             method: integrated_gradients, or another way to attribute, which has no completeness.
-            baseline: white or black, where the path of the attribution starts.
+            baseline: where the path of the attribution starts.
             steps: path steps; 0 or null lets the completeness error decide. converged is false
                 where even the most steps were not enough.
             crop: [left, top, right, bottom] in pixels of the upright image; null for a suggestion.

@@ -112,6 +112,7 @@ frame.addEventListener('pointermove', (event) => {
   preview();
 });
 
+let settle = null;
 const release = () => {
   if (!drag) return;
   drag = null;
@@ -120,7 +121,6 @@ const release = () => {
 frame.addEventListener('pointerup', release);
 frame.addEventListener('pointercancel', release);
 
-let settle = null;
 square.addEventListener('keydown', (event) => {
   const step = Math.max(1, box.side * (event.shiftKey ? 0.25 : 0.05));
   const grow = (by) => ({ side: box.side + by, left: box.left - by / 2, top: box.top - by / 2 });
@@ -143,8 +143,14 @@ square.addEventListener('keydown', (event) => {
 });
 
 element.querySelectorAll('button').forEach((button) => {
-  button.addEventListener('click', () => trigger(button.dataset.event));
+  button.addEventListener('click', () => {
+    clearTimeout(settle);
+    trigger(button.dataset.event);
+  });
 });
-watch(['value', 'src'], show);
+watch(['value', 'src'], () => {
+  clearTimeout(settle); // what was about to be sent belongs to the picture of before
+  show();
+});
 new ResizeObserver(place).observe(frame);
 show();

@@ -29,6 +29,7 @@ class _Entry:
     folder: Path
     config: Config
     classifier: MemoryWrapClassifier | None = None
+    damaged: bool = False
     loading: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -75,11 +76,14 @@ class Models:
     def available(self, name: str) -> bool:
         """Whether the model can answer now: its bank is here, not only a recipe for it."""
         entry = self._entry(name)
-        return entry.classifier is not None or entry.needed is None or bank_at_hand(entry.needed)
+        if entry.classifier is not None or entry.damaged:
+            return entry.classifier is not None
+        return entry.needed is None or bank_at_hand(entry.needed)
 
     def missing(self, name: str) -> str | None:
         """The data set that a model lacks its memory for; None where it can answer."""
-        return None if self.available(name) else self._entry(name).config.bank["dataset"]
+        needed = self._entry(name).needed
+        return None if needed is None or self.available(name) else needed["dataset"]
 
     def describe(self) -> list[dict[str, Any]]:
         """The list of `/models`."""
@@ -103,7 +107,7 @@ class Models:
         entry = self._entry(name)
         with entry.loading:
             if entry.classifier is None:
-                if not self.available(name):
+                if entry.needed is not None and not bank_at_hand(entry.needed):
                     raise ModelError(
                         f"The model {name} has no memory bank yet: its data set has to be "
                         "downloaded first."
@@ -117,6 +121,7 @@ class Models:
                         "damaged."
                     ) from error
                 except ValueError as error:
+                    entry.damaged = True
                     _log.error("%s cannot be loaded: %s", name, error)
                     raise ModelError(
                         f"The model {name} cannot be loaded: its checkpoint is damaged."

@@ -33,8 +33,12 @@
 
   // Said here: Gradio would only say what the limit is.
   const MOST = 10 * 2 ** 20;
-  const tooLarge = (event, files) => {
+  const fits = () => {
     document.querySelector('#mw-too-large')?.remove();
+    document.body.classList.remove('mw-refused');
+  };
+  const tooLarge = (event, files) => {
+    fits();
     if (![...(files || [])].some((file) => file.size > MOST)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -44,12 +48,13 @@
     words.role = 'alert';
     words.textContent = 'The file is over 10 MB: please choose a smaller one.';
     document.querySelector('#mw-photo').after(words);
+    document.body.classList.add('mw-refused'); // hides what was said about the file before
   };
   document.addEventListener('change', (event) => {
     if (event.target.matches('#mw-photo input[type=file]')) tooLarge(event, event.target.files);
   }, true);
   document.addEventListener('drop', (event) => tooLarge(event, event.dataTransfer?.files), true);
-  document.addEventListener('click', () => document.querySelector('#mw-too-large')?.remove(), true);
+  document.addEventListener('click', fits, true);
 
   // Gradio's own drop zone gets what was pasted or dropped elsewhere on the page.
   const hand = (file) => {

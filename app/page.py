@@ -15,6 +15,8 @@ from app.api import METHODS, add_endpoints
 from app.models import Models
 from app.story import EXAMPLES, Story
 from app.uploads import GuardedBlocks
+from memorywrap.attribution import BASELINES
+from memorywrap.explain import INTEGRATED_GRADIENTS, has_baseline
 
 _HERE = Path(__file__).parent
 KEPT = 3600  # seconds that an uploaded image stays in the server's temporary folder
@@ -126,10 +128,10 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                         info="Only integrated gradients can tell how exact they are.",
                     )
                     baseline = gr.Radio(
-                        ["white", "black"],
+                        list(BASELINES),
                         value="white",
                         label="Baseline of the maps",
-                        info="The plain image from which the maps measure.",
+                        info="The plain image from which the maps measure. Some ways have none.",
                     )
                     steps = gr.Dropdown(
                         [("automatic", 0), *((str(n), n) for n in (8, 16, 32, 64, 128))],
@@ -188,6 +190,16 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 **_PRIVATE,
                 trigger_mode="always_last",
             )
+        method.change(
+            lambda chosen: [
+                gr.update(interactive=has_baseline(chosen)),
+                gr.update(interactive=chosen == INTEGRATED_GRADIENTS),
+            ],
+            method,
+            [baseline, steps],
+            show_progress="hidden",
+            **_PRIVATE,
+        )
         if models.names:
             for event in (demo.load, model.change):
                 event(story.chosen, model, [about, fetch], show_progress="hidden", **_PRIVATE)

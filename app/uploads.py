@@ -20,16 +20,23 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from app.models import ModelError
 from memorywrap.images import MAX_BYTES, Box, ImageError, read_image
 
 _log = logging.getLogger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_FAR = 10**9  # no picture is so large
 
 NOT_AN_UPLOAD = "The image is not a file uploaded to this page: please upload it again."
 _NO_ADDRESS = "Addresses are not fetched here: please upload the image file itself."
 _NOT_UNDERSTOOD = "The request is not understood: please see the API page for what to send."
 # What an explanation takes on two cores, for a guess at the wait when the queue is full.
 _SECONDS_EACH = 1.5
+
+
+class ArgumentError(ValueError):
+    """An argument that is not understood; the message says which values are known."""
 
 
 def sentence(message: object) -> gr.Error:
@@ -46,9 +53,9 @@ def speaks(function: _Function) -> _Function:
             return function(*args, **kwargs)
         except gr.Error:
             raise
-        except ValueError as error:  # ImageError, ModelError and refused arguments
-            if type(error) is not ValueError:
-                raise sentence(error) from None
+        except (ImageError, ModelError, ArgumentError) as error:
+            raise sentence(error) from None
+        except ValueError:  # may name what is the server's own business
             _log.exception("refused")
             raise sentence(_NOT_UNDERSTOOD) from None
         except Exception:
@@ -66,6 +73,8 @@ def uploaded_path(payload: Any) -> Path:
     """
     if payload is None or payload == "" or payload == {}:
         raise ImageError("There is no image yet: please upload one.")
+    if isinstance(payload, str) and "://" in payload:
+        raise ImageError(_NO_ADDRESS)
     given = payload.get("path") if isinstance(payload, dict) else None
     if given is None and isinstance(payload, dict) and payload.get("url"):
         raise ImageError(_NO_ADDRESS)
@@ -126,12 +135,13 @@ def checked_box(crop: Any, image: Image.Image) -> Box | None:
     if not isinstance(crop, (list, tuple)) or len(crop) != 4:
         raise ImageError(expected)
     for value in crop:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ImageError(expected)
-        if not math.isfinite(value):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not -_FAR < value < _FAR:  # also false where it is no number at all
             raise ImageError(expected)
     left, top, right, bottom = (round(value) for value in crop)
-    if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
+    if right <= left or bottom <= top:
+        raise ImageError("The crop is empty: right has to be over left, and bottom over top.")
+    if left < 0 or top < 0 or right > image.width or bottom > image.height:
         raise ImageError(
             f"The crop lies outside the image, which is {image.width} x {image.height} pixels."
         )
@@ -164,7 +174,7 @@ class GuardedBlocks(gr.Blocks):
         async def push_with_a_sentence(*push_args: Any, **push_kwargs: Any):
             success, answer, state = await push(*push_args, **push_kwargs)
             if state == "queue_full":
-                wait = math.ceil(len(waiting) * _SECONDS_EACH / 10) * 10
+                wait = max(1, math.ceil(len(waiting) * _SECONDS_EACH / 10)) * 10
                 answer = f"Many people are asking right now: please try again in {wait} seconds."
             return success, answer, state
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap.quadrature import (
+    PANEL_STEPS,
     Panel,
     Rule,
     first_panels,
@@ -70,7 +71,8 @@ class Attribution:
         change: F(input, memory) - F(baselines).
         steps: number of path steps taken.
         completeness_error: |sum of all attributions - change| / |change|.
-        converged: whether the error is within the tolerance (true for a fixed number of steps).
+        converged: whether the error is within twice the tolerance (true for a fixed number of
+            steps).
     """
 
     input_map: Tensor
@@ -89,10 +91,16 @@ class PathCache:
 
     Rows are kept under a digest of the sample's pixels, so edits of a bank keep what is known. The
     owner starts a new cache when the encoder's weights change.
+
+    Args:
+        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
+        most_bytes: beyond this size, the steps that were not asked for the longest are forgotten.
     """
 
-    def __init__(self, embed: Embed):
+    def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
         self.embed = embed
+        self.most_bytes = most_bytes
+        self._bytes = 0
         # (baseline, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
 
@@ -146,9 +154,17 @@ class PathCache:
                     rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
                 else:
                     rows = self.embed(points)[..., None]  # (chunk, dim, 1)
-            for (block, _, row), value in zip(chunk, rows, strict=True):
-                block[keys[row]] = value
-        return torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
+            for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
+                block[keys[row]] = value.clone()  # not a view, which would keep the whole chunk
+            self._bytes += rows.nbytes
+        found = torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
+        for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
+            self._rows.pop((baseline, step, derivative), None)
+            self._rows[baseline, step, derivative] = block
+        while self._bytes > self.most_bytes and len(self._rows) > 1:
+            forgotten = self._rows.pop(next(iter(self._rows)))
+            self._bytes -= sum(row.nbytes for row in forgotten.values())
+        return found
 
 
 def integrated_gradients(
@@ -203,8 +219,11 @@ def integrated_gradients(
         done = path.integrate([(0.0, 1.0)], gauss_rule(steps))
     change = path.value(1.0) - path.value(0.0)
     if steps is None:
-        while _steps(done) < MAX_STEPS and not _settled(done, change):
-            worst = _worst(done, change)
+        # A panel that is halved takes PANEL_STEPS more.
+        while (room := (MAX_STEPS - _steps(done)) // PANEL_STEPS) > 0 and not _settled(
+            done, change
+        ):
+            worst = _worst(done, change)[:room]
             smaller = [half for panel in worst for half in halves(panel)]
             done = {panel: part for panel, part in done.items() if panel not in worst}
             done |= path.integrate(smaller, product_rule())

@@ -96,6 +96,12 @@ class Config:
         for name in ("bank", "recipe", "data", "measured", "versions"):
             absent = name == "bank" and self.bank is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
+        if self.bank is not None:
+            numbers = {name: value for name, value in self.bank.items() if name != "dataset"}
+            fits = {"seed", "size"} <= set(numbers) <= {"seed", "size", "samples"}
+            fits &= isinstance(self.bank.get("dataset"), str)
+            fits &= all(type(value) is int and value >= 0 for value in numbers.values())
+            require("bank", fits, "a dataset, a seed, a size and at most a number of samples")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,21 @@ class MemoryWrapClassifier(nn.Module):
         """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one."""
         bank = self._bank if self.config.bank is None else None
         checkpoint.write(folder, self.config, self.state_dict(), bank)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryWrapClassifier:
+        """What `to`, `half`, `cuda` and so on do: the bank's embeddings go along."""
+        super()._apply(fn, recurse)
+        if self._bank is not None:
+            self._bank = replace(self._bank, embeddings=fn(self._bank.embeddings))
+        return self
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of `torch.nn.Module`; the bank is encoded anew by the new weights."""
+        found = super().load_state_dict(*args, **kwargs)
+        if self._bank is not None:
+            embeddings = self.encode(self._bank.images)
+            self.set_bank(replace(self._bank, embeddings=embeddings, predicted=None))
+        return found
 
     @property
     def has_memory(self) -> bool:
@@ -268,7 +283,7 @@ class MemoryWrapClassifier(nn.Module):
 
         Args:
             image: what `predict` takes, or a prediction it gave.
-            box: as for `predict`.
+            box: as for `predict`; a prediction brings its own.
             method: one of `explain.methods()`.
             baseline: "white" or "black", where the attribution's path starts.
             steps: path steps; chosen by the completeness error when not given.
@@ -284,6 +299,11 @@ class MemoryWrapClassifier(nn.Module):
         if isinstance(image, (list, tuple)):
             settings = {"method": method, "baseline": baseline, "steps": steps, "against": against}
             return [self.explain(one, box=box, without=without, **settings) for one in image]
+        classes = len(self.config.classes)
+        if against is not None and not 0 <= against < classes:
+            raise ValueError(
+                f"against: expected a class from 0 to {classes - 1}, received {against}"
+            )
         prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
         if without:
             bank = (prediction.bank or self._required_bank()).without(without)
@@ -333,9 +353,22 @@ class MemoryWrapClassifier(nn.Module):
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" takes CUDA, then MPS, then CPU."""
+    """The device by name; "auto" takes CUDA, then MPS, then CPU.
+
+    Raises:
+        ValueError: an unknown device, or one that is not there.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device: expected auto, cpu, cuda or mps, received {device}"
+            ) from error
+        present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        if not present.get(chosen.type, lambda: True)():
+            raise ValueError(f"device {device}: there is none on this machine, try cpu")
+        return chosen
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -15,16 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from memorywrap import commands_training
 from memorywrap.attribution import BASELINES
 from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.evaluation import load_classifier
-from memorywrap.explain import Explanation
+from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, methods
 from memorywrap.figures import enlarged, figure_parts, paper_figure
-from memorywrap.images import ImageError
+from memorywrap.images import ImageError, read_image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_demo(commands.add_parser("demo", help="start the page, as python -m app", add_help=False))
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "demo":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
         return options.run(options)
@@ -72,6 +70,7 @@ def default_checkpoint() -> Path:
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file")
+    _add_crop(parser)
     _add_checkpoint(parser)
     parser.set_defaults(run=_classify)
 
@@ -81,7 +80,7 @@ def _classify(options: argparse.Namespace) -> int:
     failed = False
     for name in options.images:
         try:
-            prediction = classifier.predict(name)
+            prediction = _predict(classifier, name, options.crop)
         except ImageError as error:
             print(f"memorywrap classify: {name}: {error}", file=sys.stderr)
             failed = True
@@ -90,9 +89,32 @@ def _classify(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _add_crop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--crop",
+        type=int,
+        nargs=4,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="the part to look at, in pixels (default: the first guess of the page)",
+    )
+
+
+def _predict(classifier: MemoryWrapClassifier, name: str, crop: Sequence[int] | None) -> Prediction:
+    """As the page and its endpoints answer."""
+    image = read_image(name)
+    return classifier.predict(image, box=tuple(crop or classifier.suggest_box(image)))
+
+
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a file")
+    _add_crop(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument(
+        "--method",
+        default=INTEGRATED_GRADIENTS,
+        choices=methods(),
+        help=f"how the maps are made (default: {INTEGRATED_GRADIENTS})",
+    )
     parser.add_argument(
         "--baseline",
         default="white",
@@ -113,7 +135,10 @@ def _explain(options: argparse.Namespace) -> int:
     classifier = _load(options)
     try:
         explanation = classifier.explain(
-            options.image, baseline=options.baseline, steps=options.steps
+            _predict(classifier, options.image, options.crop),
+            method=options.method,
+            baseline=options.baseline,
+            steps=options.steps,
         )
     except ImageError as error:
         raise ValueError(f"{options.image}: {error}") from error
@@ -150,8 +175,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 def _bench(options: argparse.Namespace) -> int:
     if options.repeats < 1:
         raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    commands_training.use_threads(options.threads)
     if options.http and not Path(options.checkpoint).is_dir():
         raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
     classifier = _load(options, device="cpu")

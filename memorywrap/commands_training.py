@@ -53,16 +53,16 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    _use_threads(options.threads)
+    use_threads(options.threads)
     changes = dict(_setting(text) for text in options.set)
-    for name in options.exam:  # a missing exam is better known before the training than after
-        load_test(name)
     processes, _ = distributed.join(options.device)
     if not processes.first:
         processes.wait()  # the first one fetches, decodes or renders; the others find it cached
     data = load_data(
         options.data, samples=options.samples, seed=options.seed, fetch=options.download
     )
+    for name in options.exam:  # what is wrong with it is better known before the training
+        load_test(name, data.classes, fetch=options.download)
     if processes.first:
         processes.wait()
     recipe = overridden(recipe_for(options.recipe, options.data, len(data.train)), changes)
@@ -124,7 +124,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _use_threads(options.threads)
+    use_threads(options.threads)
     classifier = evaluation.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
@@ -205,7 +205,7 @@ def add_replicate(parser: argparse.ArgumentParser) -> None:
 
 
 def _replicate(options: argparse.Namespace) -> int:
-    _use_threads(options.threads)
+    use_threads(options.threads)
     sizes = None
     if options.samples is not None:
         sizes = [None if text == "all" else int(text) for text in options.samples]
@@ -266,6 +266,8 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
 
 
-def _use_threads(threads: int | None) -> None:
+def use_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads: expected at least 1, received {threads}")
     if threads is not None:
         torch.set_num_threads(threads)

@@ -19,6 +19,9 @@ from memorywrap.images import Box, central_square, to_input
 # Squares from the whole shorter side down to this part of it, each smaller by the factor below.
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
+_MOST = 800  # squares to look at: a long narrow picture has room for thousands
+# A picture this many times as long as it is wide is a strip, not a photograph.
+_LONGEST = 50
 # Neighbouring squares are this part of their side apart.
 _STRIDE = 1 / 3
 # The best few squares are tried again shifted by this part of their side and resized.
@@ -44,11 +47,11 @@ def suggest_box(scores: Scores, image: Image.Image, size: int) -> Box:
         size: side of the model's input in pixels.
 
     Returns:
-        The central square for a picture that is cropped already (square and small), otherwise the
-        best of some hundred squares.
+        The central square for a picture that is cropped already (square and small) or a strip,
+        otherwise the best of some hundred squares.
     """
     width, height = image.size
-    if width == height <= _CROPPED * size:
+    if width == height <= _CROPPED * size or max(width, height) > _LONGEST * min(width, height):
         return central_square(image)
     # Of a large photograph, a small copy tells the same, sooner.
     shrink = max(1, round(min(image.size) * _SMALLEST / size))
@@ -78,11 +81,14 @@ def _squares(width: int, height: int, size: int) -> list[Box]:
     side = float(shorter)
     # A square much smaller than the model's input would be enlarged: nothing is to be read there.
     while side >= max(_SMALLEST * shorter * 0.99, size / 4) or not boxes:
-        boxes += [
+        here = [
             (round(left), round(top), round(left) + round(side), round(top) + round(side))
             for top in _positions(height, side)
             for left in _positions(width, side)
         ]
+        if boxes and len(boxes) + len(here) > _MOST:
+            break
+        boxes += here[:: -(-len(here) // _MOST)]
         side *= _SHRINK
     return boxes
 

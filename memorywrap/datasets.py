@@ -92,7 +92,9 @@ def load_data(
         DataError: unknown, missing or unusable data.
     """
     if name == "digits":
-        return _digits(samples or DIGITS_SAMPLES, seed)
+        if samples is not None and samples < 1:
+            raise DataError(f"digits: expected at least 1 training sample, received {samples}")
+        return _digits(DIGITS_SAMPLES if samples is None else samples, seed)
     data = _from_folder(name, fetch)
     if samples is None:
         return data
@@ -186,6 +188,11 @@ def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
         DataError: the data set is not there.
     """
 
+    if recipe["dataset"] not in PUBLIC:  # a checkpoint may come from anywhere
+        raise DataError(
+            f"a bank's data set: expected one of {', '.join(PUBLIC)}, received {recipe['dataset']!r}"
+        )
+
     def draw() -> dict[str, Tensor]:
         seed = recipe["seed"]
         data = load_data(recipe["dataset"], samples=recipe.get("samples"), seed=seed, fetch=fetch)
@@ -204,7 +211,8 @@ def bank_at_hand(recipe: dict[str, Any]) -> bool:
 
 
 def _bank_key(recipe: dict[str, Any]) -> str:
-    return "bank/" + "-".join(str(value) for value in recipe.values())
+    parts = (recipe["dataset"], recipe["seed"], recipe["size"], recipe.get("samples", "all"))
+    return "bank/" + "-".join(str(part).replace("/", "_") for part in parts)
 
 
 def data_title(name: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from memorywrap.attribution import Attribution, PathCache, integrated_gradients, logit_of
 from memorywrap.bank import MemoryBank
-from memorywrap.methods import METHODS
+from memorywrap.methods import METHODS, WITH_BASELINE
 from memorywrap.methods import attribute as captum_maps
 
 INTEGRATED_GRADIENTS = "integrated_gradients"
@@ -255,3 +255,8 @@ def _unit(pixels: Tensor, bank: MemoryBank) -> Tensor:
 def methods() -> list[str]:
     """Names of the attribution methods, the default first."""
     return [INTEGRATED_GRADIENTS, *METHODS]
+
+
+def has_baseline(method: str) -> bool:
+    """Whether the baseline makes a difference to a method."""
+    return method == INTEGRATED_GRADIENTS or method in WITH_BASELINE

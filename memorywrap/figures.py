@@ -151,7 +151,8 @@ def percent(part: float) -> str:
         return "under 0.1 %"
     if 99.9 < value < 100:
         return "over 99.9 %"
-    decimals = 0 if value == 0 or 10 <= value < 99 or value >= 100 else 1
+    rounded = round(value, 1)  # first, so that 9.96 and 10.04 look alike
+    decimals = 0 if rounded == 0 or 10 <= rounded < 99 or value >= 100 else 1
     return f"{value:.{decimals}f} %"
 
 

@@ -102,6 +102,11 @@ def _read_bytes(path: Path) -> bytes:
         raise ImageError(f"The image file {path.name} cannot be read.") from error
 
 
+# Pillow knows more, but some of them run other programs (EPS) or decode before their size is known
+# (ICO).
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+
+
 def _decode(data: bytes) -> Image.Image:
     if len(data) > MAX_BYTES:
         raise ImageError("The file is over 10 MB: please upload a smaller one.")
@@ -111,7 +116,7 @@ def _decode(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns of large images on opening; _check_pixels refuses them in our words.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(_too_many_pixels()) from error
     except Exception as error:  # Pillow's parsers raise many kinds on hostile input
@@ -166,7 +171,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits: 16-bit values keep their scale, others are stretched."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    if image.mode.startswith("I") and values.min() >= 0 and values.max() <= 65535:
+    if values.min() >= 0 and values.max() <= 255:
+        pass  # 8 bits in a wider file
+    elif image.mode.startswith("I") and values.min() >= 0 and values.max() <= 65535:
         values = values / 257.0
     else:
         low, high = values.min(), values.max()

@@ -58,6 +58,9 @@ def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
         )
 
 
+# The methods that set out from a baseline; the others look at the picture as it is.
+WITH_BASELINE = ("gradient_shap", "occlusion")
+
 METHODS: dict[str, Callable[[_Scalar, Tensor, Tensor], Tensor]] = {
     "saliency": _saliency,
     "input_x_gradient": _input_x_gradient,

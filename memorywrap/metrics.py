@@ -245,6 +245,7 @@ def _share(flags: Tensor) -> float | None:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    ranks = torch.empty(len(values), dtype=torch.float64)
-    ranks[values.argsort().cpu()] = torch.arange(len(values), dtype=torch.float64)
-    return ranks
+    """Ranks from 0, of equal values their mean."""
+    _, place, counts = values.cpu().unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(dim=0).double()
+    return (last - (counts + 1) / 2)[place]

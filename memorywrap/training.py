@@ -337,7 +337,7 @@ def epochs_within(training: Training, minutes: float, device: str = "auto") -> i
     """How many epochs fit into so many minutes here, judged by a few steps."""
     trial = Trainer(training, RunFolder("unused"), choose_device(device))
     trial.make_step()  # the first one chooses kernels and allocates
-    count = min(6, trial.total_steps - 1)
+    count = max(1, min(6, trial.total_steps - 1))
     started = time.monotonic()
     for _ in range(count):
         trial.make_step()

@@ -225,6 +225,17 @@ def test_a_warm_cache_encodes_only_the_input_and_the_shown_samples(scene) -> Non
     assert sum(encoded) == 2 + 10 + 10
 
 
+def test_cache_forgets_what_was_asked_for_longest_ago(scene) -> None:
+    encoder, _, _, memory = scene
+    keys, row = [bytes([i]) for i in range(5)], 7 * 8  # seven numbers in double precision
+    cache = PathCache(encoder, most_bytes=12 * row)
+    for step in (0.1, 0.2, 0.1, 0.3):
+        found = cache.embeddings(keys, memory, "black", [step])[0]
+        torch.testing.assert_close(found, encoder(step * memory))
+    assert len(cache) == 10
+    assert {step for _, step, _ in cache._rows} == {0.1, 0.3}
+
+
 def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
     encoder, layer, image, memory = scene
     expected = integrated_gradients(encoder, layer, image, memory, 1, steps=6)

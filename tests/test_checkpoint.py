@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import CheckpointError
+from memorywrap.checkpoint import CheckpointError, Config
 
 
 def load(folder: str | Path) -> MemoryWrapClassifier:
@@ -233,3 +233,17 @@ def test_a_hub_that_cannot_give_it_is_one_sentence(monkeypatch, name: str) -> No
         monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(CheckpointError, match="neither a folder nor a model that the Hugging Face"):
         load(name)
+
+
+@pytest.mark.parametrize(
+    "bank",
+    [
+        {"dataset": "svhn"},
+        {"dataset": "svhn", "seed": 0, "size": "many"},
+        {"dataset": "svhn", "seed": 0, "size": 10, "x": "/../../escaped"},
+        {"dataset": 7, "seed": 0, "size": 10},
+    ],
+)
+def test_bank_recipes_that_are_no_recipes_are_refused(bank):
+    with pytest.raises(ValueError, match="bank: expected a dataset, a seed, a size"):
+        Config("Later", "compact", ("a", "b"), bank=bank)

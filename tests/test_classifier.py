@@ -209,3 +209,29 @@ def test_cuda_gives_the_answers_of_the_cpu(tiny_checkpoint: Path) -> None:
     one, other = cpu.explain(tiny.picture(), steps=4), cuda.explain(tiny.picture(), steps=4)
     torch.testing.assert_close(one.prediction.logits, other.prediction.logits, atol=0.01, rtol=0.01)
     assert other.input_map.device.type == "cpu"
+
+
+def test_the_bank_goes_along_when_the_model_moves():
+    model = tiny.classifier().double()
+    assert model.bank.embeddings.dtype == torch.float64
+    expected = tiny.classifier().predict(tiny.picture()).logits
+    torch.testing.assert_close(model.predict(tiny.picture()).logits.float(), expected)
+
+
+def test_the_bank_is_encoded_anew_by_loaded_weights():
+    model, other = tiny.classifier(seed=3), tiny.classifier(seed=4)
+    model.load_state_dict(other.state_dict())
+    expected = other.make_bank(model.bank.images, model.bank.labels)
+    torch.testing.assert_close(model.bank.embeddings, expected.embeddings)
+    assert model.bank.predicted.tolist() == expected.predicted.tolist()
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99x"])
+def test_an_unknown_device_is_named(device):
+    with pytest.raises(ValueError, match=f"expected auto, cpu, cuda or mps, received {device}"):
+        choose_device(device)
+
+
+def test_a_class_that_is_not_there_cannot_be_contrasted():
+    with pytest.raises(ValueError, match="expected a class from 0 to 2, received -1"):
+        tiny.classifier().explain(tiny.picture(), against=-1)

@@ -60,6 +60,34 @@ def test_classify_goes_on_after_a_bad_image_and_says_so(run, photo, tmp_path):
     assert "text.png: The file is not an image" in err and "none.png: There is no image file" in err
 
 
+def test_classify_looks_at_the_first_guess_or_at_the_crop(run, tmp_path, tiny_checkpoint):
+    tiny.picture(size=(96, 64)).save(tmp_path / "wide.png")
+    picture = str(tmp_path / "wide.png")
+    image, model = Image.open(picture), MemoryWrapClassifier.from_pretrained(tiny_checkpoint)
+
+    def shares(box):
+        return model.predict(image, box=box).probabilities
+
+    for crop, box in (((), model.suggest_box(image)), ((4, 8, 40, 44), (4, 8, 40, 44))):
+        flags = ["--crop", *map(str, crop)] if crop else []
+        _, out, _ = run("classify", picture, *flags)
+        assert list(json.loads(out)["probabilities"].values()) == pytest.approx(shares(box))
+
+
+def test_explain_takes_the_other_methods(run, photo, tmp_path):
+    folder = tmp_path / "explained"
+    code, _, _ = run("explain", photo, "--out", str(folder), "--method", "saliency")
+    assert code == 0
+    assert json.loads((folder / "explanation.json").read_text())["method"] == "saliency"
+
+
+def test_an_unknown_flag_gets_the_usage_of_its_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["explain", "a.png", "--out", "x", "--colour", "red"])
+    said = capsys.readouterr().err
+    assert "memorywrap explain" in said and "unrecognized arguments: --colour red" in said
+
+
 def test_explain_writes_figure_maps_and_json(run, photo, tmp_path):
     folder = tmp_path / "a/new/folder"
     code, out, _ = run(

@@ -61,6 +61,19 @@ def test_of_equals_the_largest_is_taken() -> None:
     assert right - left == 200
 
 
+@pytest.mark.parametrize("size", [(1900, 40), (61, 2000), (90000, 20), (25_000_000, 1)])
+def test_a_long_narrow_picture_is_not_looked_at_for_ever(size) -> None:
+    looked_at = []
+
+    def count(inputs: Tensor) -> Tensor:
+        looked_at.append(len(inputs))
+        return redness(inputs)
+
+    left, top, right, bottom = suggest_box(count, Image.new("RGB", size), 32)
+    assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
+    assert sum(looked_at) < 1000
+
+
 def test_a_drawing_is_framed_by_its_strokes() -> None:
     drawing = Image.new("RGB", (400, 300), "white")
     ImageDraw.Draw(drawing).line((250, 100, 250, 200), "black", 9)

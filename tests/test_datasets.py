@@ -235,3 +235,14 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, data):
     data.write_text("a file where the folder should be")
     write_images(tmp_path / "pets", {"cat": 5, "dog": 5})
     assert len(load_data(f"folder:{tmp_path / 'pets'}").train) == 8
+
+
+def test_a_bank_is_drawn_from_public_data_sets_only(tmp_path):
+    recipe = {"dataset": f"folder:{tmp_path}", "seed": 0, "size": 2}
+    with pytest.raises(DataError, match="expected one of cifar10, svhn, cinic10"):
+        draw_bank(recipe)
+
+
+def test_no_samples_are_not_all_samples():
+    with pytest.raises(DataError, match="at least 1 training sample, received 0"):
+        load_data("digits", samples=0)

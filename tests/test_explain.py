@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoint import Config
-from memorywrap.explain import Explanation, methods
+from memorywrap.explain import Explanation, has_baseline, methods
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -119,6 +120,16 @@ def test_every_method_gives_maps_for_the_same_samples(classifier, method) -> Non
     assert found.input_map.shape == (3, 32, 32)
     promised = method == "integrated_gradients"
     assert (found.to_dict("m")["completeness_error"] is not None) == promised
+
+
+@pytest.mark.parametrize("method", methods())
+def test_the_baseline_matters_to_the_methods_that_have_one(classifier, method) -> None:
+    image = tiny.picture()
+    maps = [
+        classifier.explain(image, method=method, baseline=baseline).input_map
+        for baseline in ("white", "black")
+    ]
+    assert torch.equal(*maps) != has_baseline(method)
 
 
 def test_unknown_method_is_named(classifier) -> None:

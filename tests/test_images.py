@@ -226,3 +226,18 @@ def test_an_empty_box_is_refused(box):
 def test_pixels_go_through_unchanged():
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     assert np.array_equal(np.asarray(to_pil(to_input(image, 32))), np.asarray(image))
+
+
+def test_formats_that_run_programs_or_decode_before_they_are_measured_are_refused():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    icon = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(icon, "ICO")
+    for data in (postscript, icon.getvalue()):
+        with pytest.raises(ImageError, match="not an image that can be read"):
+            read_image(data)
+
+
+def test_wide_integers_of_eight_bits_keep_their_scale(tmp_path):
+    values = np.full((4, 4), 200, dtype=np.int32)
+    Image.fromarray(values).save(tmp_path / "grey.tif")
+    assert read_image(tmp_path / "grey.tif").getpixel((0, 0)) == (200, 200, 200)

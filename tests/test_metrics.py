@@ -122,6 +122,8 @@ def test_rank_correlation_by_hand() -> None:
     assert rank_correlation(rising, -rising) == pytest.approx(-1.0)
     # Ranks 0 1 2 3 against 1 0 3 2: 1 - 6 * 4 / (4 * 15) = 0.6.
     assert rank_correlation(rising, torch.tensor([[2.0, 1.0], [4.0, 3.0]])) == pytest.approx(0.6)
+    first, last = torch.tensor([1.0, 0, 0, 0, 0]), torch.tensor([0, 0, 0, 0, 1.0])
+    assert rank_correlation(first, last) == pytest.approx(-0.25)  # of equals the mean rank
 
 
 def test_randomising_weights_moves_a_faithful_map_and_not_an_edge_detector(classifier) -> None:
