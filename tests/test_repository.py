@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
+from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoint import BANK, BANK_PICTURE, CONFIG, WEIGHTS
+from memorywrap.datasets import PUBLIC
 from memorywrap.model_card import CARD
 
 if sys.version_info >= (3, 11):
@@ -92,6 +96,19 @@ def test_checkpoints_hold_tensors_and_text_of_a_size_that_hosts_take():
     for path in (path for path in committed() if "checkpoints" in path.parts):
         assert path.name in known, f"{path} is no part of a checkpoint"
         assert path.stat().st_size < 10 * 10**6, f"{path} is over 10 MB"
+
+
+def test_models_of_public_data_ship_without_its_images():
+    shipped = [path.parent for path in committed() if path.name == CONFIG]
+    assert {folder.name for folder in shipped} >= {"digits", "cifar10"}
+    for folder in shipped:
+        model = MemoryWrapClassifier.from_pretrained(folder)
+        if model.config.data["name"] in PUBLIC:
+            assert model.bank is None and not (folder / BANK).exists()
+            assert model.config.bank["dataset"] == model.config.data["name"]
+            pictures = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+            model.set_bank(model.make_bank(pictures, torch.tensor([0, 1])))
+        assert model.predict(Image.new("RGB", (40, 40))).weights.sum() == pytest.approx(1)
 
 
 def test_no_committed_file_is_large_or_names_a_machine():
