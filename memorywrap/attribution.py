@@ -48,6 +48,8 @@ MAX_STEPS = 96
 TOLERANCE = 0.002
 SLACK = 10  # panels' errors may add up to this many tolerances before their signs are considered
 
+_WARM_CUTS = 2  # how often panels are cut into halves ahead of time
+
 # Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
 _CHUNK = 64
 
@@ -121,8 +123,12 @@ class PathCache:
         return rows[..., 0], rows[..., 1]
 
     def warm(self, keys: Sequence[bytes], pixels: Tensor, baseline: str) -> None:
-        """Compute ahead of time what every explanation with automatic steps begins with."""
-        panels = first_panels()
+        """Compute ahead of time what an explanation with automatic steps asks for: the panels that
+        it begins with, and those that they are cut into before few explanations go on."""
+        panels = newest = first_panels()
+        for _ in range(_WARM_CUTS):
+            newest = [half for panel in newest for half in halves(panel)]
+            panels = panels + newest
         self.derivatives(keys, pixels, baseline, nodes_of(panels, product_rule()))
         self.embeddings(keys, pixels, baseline, sorted({end for panel in panels for end in panel}))
 
@@ -350,7 +356,8 @@ class _Path:
         """Map (3, height, width) of a sample that joins the used ones."""
         keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
         nodes = [node for part in parts for node in part.nodes]
-        memory = self.cache.embeddings(keys, samples, self.baseline, nodes)
+        # Not `embeddings`: at the nodes, those are known together with their derivatives.
+        memory, _ = self.cache.derivatives(keys, samples, self.baseline, nodes)
         queries = torch.cat([part.queries for part in parts])
         panels = [part.panel for part in parts]
         _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)

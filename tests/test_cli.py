@@ -110,7 +110,7 @@ def test_bench_times_every_part_and_compares(run, monkeypatch):
     monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
     code, out, _ = run("bench", "--repeats", "1", "--json")
     report = json.loads(out)
-    assert code == 0 and len(report["median_ms"]) == 7
+    assert code == 0 and len(report["median_ms"]) == 8
     assert all(value > 0 for value in report["median_ms"].values())
     assert set(report["completeness_error"]) == {"ours", "published procedure"}
     assert len(report["ratios"]) == 2
@@ -130,7 +130,7 @@ def test_bench_prints_medians_and_ratios(run, monkeypatch, form, row):
     monkeypatch.setattr(cli, "bench", lambda *_, **__: report)
     code, out, _ = run("bench", *form)
     assert code == 0 and re.search(row, out)
-    assert "takes 2.5 times as long as our explanation, a later one" in out
+    assert "takes 2.5 times as long as our explanation, paths of the memory prepared" in out
     assert "completeness error, ours: median 0.20 %, worst 0.30 %, of 2" in out
 
 
