@@ -131,7 +131,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                         list(BASELINES),
                         value="white",
                         label="Baseline of the maps",
-                        info="The plain image from which the maps measure. Some ways have none.",
+                        info="The image from which the maps measure. Some ways have none.",
                     )
                     steps = gr.Dropdown(
                         [("automatic", 0), *((str(n), n) for n in (8, 16, 32, 64, 128))],

@@ -25,6 +25,13 @@ EMPTY = """
 
 FETCHING = '<div class="mw-fetching"></div>'  # Gradio draws its progress bar over it
 
+_START = {
+    "white": "a plain white image",
+    "black": "a plain black image",
+    "mean": "an image in its average colour",
+    "blur": "a blurred image",
+}
+
 # A fixed number of steps may be too small: from here on the maps come with a warning.
 _CARELESS = 0.05
 
@@ -130,8 +137,26 @@ training samples its answer rests on. Choose another model to compare.</p></sect
   <div class="mw-head"><h2>because of these memories</h2>{LEGEND}</div>
   <p class="mw-quiet">It used {len(used)} of its {len(prediction.bank)} memory samples. The weights
   add up to 100 %.</p>
-  <ul class="mw-cards">{"".join(cards[:SHOWN])}</ul>{more}
+  <ul class="mw-cards">{"".join(cards[:SHOWN])}</ul>{more}{_runners_up(prediction)}
 </section>"""
+
+
+def _runners_up(prediction: Prediction) -> str:
+    """What speaks for the classes that come next: evidence for one answer alone persuades too
+    easily."""
+    assert prediction.bank is not None
+    items = ""
+    for class_, index in prediction.runners_up():
+        name, share = escape(prediction.classes[class_]), percent(prediction.probabilities[class_])
+        if index is None:
+            shown, words = "", "no memory used speaks for it"
+        else:
+            alt = f"The strongest memory predicted {prediction.classes[class_]}"
+            shown = picture(to_pil(prediction.bank.images[index]), alt)
+            words = f"its strongest memory has {percent(float(prediction.weights[index]))}"
+        items += f"<li>{shown}<span><strong>{name}</strong> {share}: {words}</span></li>"
+    return f"""
+  <div class="mw-next"><h3>and for the answers that come next</h3><ul>{items}</ul></div>"""
 
 
 LEGEND = """<p class="mw-legend"><span class="mw-supports">▲ supports</span>
@@ -152,15 +177,55 @@ def waiting(prediction: Prediction) -> str:
         <figcaption>{"&nbsp;<br>&nbsp;"}</figcaption></figure>"""
         for role in roles
     )
-    return _explanation_frame(
-        panels, _note(prediction) + '<p class="mw-exact">The maps are on their way …</p>'
-    )
+    below = '<p class="mw-exact">The maps are on their way …</p>'
+    blanks = [
+        (_parts_image(prediction, role), '<div class="mw-blank"></div>')
+        for role in roles
+        if role != "example"
+    ]
+    return _explanation_frame(panels, _note(prediction) + below, _rivalry(prediction, blanks))
 
 
-def explained(explanation: Explanation) -> str:
-    """Each picture beside its map, and how exact the maps are."""
+def explained(explanation: Explanation, rivalry: Explanation | None = None) -> str:
+    """Each picture beside its map, and how exact the maps are.
+
+    Args:
+        explanation: of the predicted class.
+        rivalry: of the predicted class against the prediction's rival.
+    """
+    prediction = explanation.prediction
     panels = "".join(_panel(part) for part in figure_parts(explanation))
-    return _explanation_frame(panels, _note(explanation.prediction) + _exactness(explanation))
+    below = _note(prediction) + _exactness(explanation)
+    against = ""
+    if rivalry is not None and rivalry.against is not None:
+        names = [prediction.classes[c] for c in (prediction.predicted, rivalry.against)]
+        pairs = [
+            (
+                picture(part.image, f"The {part.role}"),
+                picture(
+                    part.map,
+                    f"Pixels of the {part.role}: blue for {names[0]}, orange for {names[1]}",
+                ),
+            )
+            for part in figure_parts(rivalry)
+            if part.role != "example"
+        ]
+        against = _rivalry(prediction, pairs)
+    return _explanation_frame(panels, below, against)
+
+
+def _rivalry(prediction: Prediction, pairs: Sequence[tuple[str, str]]) -> str:
+    """Which pixels speak for the predicted class rather than for its rival."""
+    if prediction.rival is None:
+        return ""
+    first, second = (
+        escape(prediction.classes[index]) for index in (prediction.predicted, prediction.rival)
+    )
+    shown = "".join(f'<div class="mw-pair">{image}{map_}</div>' for image, map_ in pairs)
+    return f"""<div class="mw-rivalry" role="group" aria-label="{first} rather than {second}">
+  <div class="mw-head"><h3>why {first} and not {second}?</h3><p class="mw-legend"><span><i
+  class="mw-blue"></i> blue for {first}</span> <span><i class="mw-orange"></i> orange for
+  {second}</span></p></div><div class="mw-panels">{shown}</div></div>"""
 
 
 def _note(prediction: Prediction) -> str:
@@ -174,12 +239,12 @@ def _note(prediction: Prediction) -> str:
     model used speaks for its answer, so there is none that speaks against it. {shown}</p>"""
 
 
-def _explanation_frame(panels: str, below: str) -> str:
+def _explanation_frame(panels: str, below: str, rivalry: str = "") -> str:
     return f"""
 <section class="mw-explanation" aria-label="Explanation">
   <div class="mw-head"><h2>which pixels mattered</h2>{_MAP_LEGEND}</div>
   <div class="mw-panels">{panels}</div>
-  {below}
+  {rivalry}{below}
 </section>"""
 
 
@@ -197,7 +262,7 @@ def _exactness(explanation: Explanation) -> str:
     return f"""{warning}
 <details class="mw-exact"><summary>how exact: off by <strong>{error}</strong></summary>
 <p>The coloured pixels of the input and of all used memories should add up to how much the model's
-score changes on the way from a plain {escape(explanation.baseline)} image to this one. They miss it
+score changes on the way from {_START[explanation.baseline]} to this one. They miss it
 by {error} (the completeness error of integrated gradients, {explanation.steps} steps).</p></details>"""
 
 

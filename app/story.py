@@ -185,7 +185,11 @@ class Story:
             return ["", *_downloads(prediction, model)]
         settings = checked_settings(method, baseline, steps)
         explanation = explain(self.models, classifier, prediction, **settings)
-        return [render.explained(explanation), *_downloads(explanation, model)]
+        rivalry = None
+        if prediction.rival is not None:
+            against = {"against": prediction.rival, **settings}
+            rivalry = explain(self.models, classifier, prediction, **against)
+        return [render.explained(explanation, rivalry), *_downloads(explanation, model)]
 
     def _title(self, name: str) -> str:
         title = self.models.config(name).title

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from memorywrap.quadrature import (
     PANEL_STEPS,
@@ -38,10 +39,20 @@ Embed = Callable[[Tensor], Tensor]
 # (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
 Logit = Callable[[Tensor, Tensor], Tensor]
 
+_BLUR = 4  # places that a blurred picture has, per side
+
+
+def _blurred(images: Tensor) -> Tensor:
+    coarse = functional.adaptive_avg_pool2d(images, _BLUR)
+    return functional.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
+
+
 # A baseline gives, for images (batch, 3, height, width) in [0, 1], the images the paths start from.
 BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
     "white": torch.ones_like,
     "black": torch.zeros_like,
+    "mean": lambda images: images.mean(dim=(2, 3), keepdim=True).expand_as(images),
+    "blur": _blurred,
 }
 
 MAX_STEPS = 96
@@ -198,7 +209,7 @@ def integrated_gradients(
         memory: the used samples (used, 3, height, width) in [0, 1].
         target: the class whose logit is attributed.
         against: attribute the logit of `target` minus the logit of this class instead.
-        baseline: "white" or "black", where the paths start.
+        baseline: a key of `BASELINES`, where the paths start.
         steps: number of Gauss-Legendre nodes over the whole path; when not given, as many nodes of
             `quadrature.product_rule` as it takes for a completeness error within `TOLERANCE`, up
             to `MAX_STEPS`.

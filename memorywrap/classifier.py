@@ -285,7 +285,7 @@ class MemoryWrapClassifier(nn.Module):
             image: what `predict` takes, or a prediction it gave.
             box: as for `predict`; a prediction brings its own.
             method: one of `explain.methods()`.
-            baseline: "white" or "black", where the attribution's path starts.
+            baseline: a key of `attribution.BASELINES`, where the attribution's path starts.
             steps: path steps; chosen by the completeness error when not given.
             against: attribute how far the predicted class is above this class instead.
             without: bank indices of memory samples to do without, this once.

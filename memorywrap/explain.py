@@ -74,6 +74,29 @@ class Prediction:
         best = int(others.argmax())
         return best if others[best] > float("-inf") else None
 
+    @cached_property
+    def rival(self) -> int | None:
+        """The class that the counterfactual, or else the contrast, is predicted in."""
+        other = self.contrast if self.counterfactual is None else self.counterfactual
+        if other is None or self.bank is None or self.bank.predicted is None:
+            return None
+        return int(self.bank.predicted[other])
+
+    def runners_up(self, count: int = 2) -> list[tuple[int, int | None]]:
+        """The most probable classes after the first, each with the used sample of the highest weight
+        that is predicted in it; None where no used sample is.
+
+        Evidence for one class alone makes people trust it too much (arXiv 2308.13651).
+        """
+        if self.bank is None or self.bank.predicted is None:
+            return []
+        classes = self.logits.argsort(descending=True, stable=True)[1 : count + 1].tolist()
+        of_class = self.bank.predicted.tolist()
+        return [
+            (class_, next((index for index in self.used if of_class[index] == class_), None))
+            for class_ in classes
+        ]
+
     def role(self, index: int) -> str:
         """The side a memory sample is on: "example" (same predicted class) or "counterfactual"."""
         return "example" if self._supports[index] else "counterfactual"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
-from memorywrap.attribution import MAX_STEPS, PathCache, integrated_gradients
+from memorywrap.attribution import BASELINES, MAX_STEPS, PathCache, integrated_gradients
 from memorywrap.encoders import create_encoder
 
 SIZE = 8
@@ -255,6 +255,23 @@ def test_wrong_settings_are_named(scene, arguments, message) -> None:
     encoder, layer, image, memory = scene
     with pytest.raises(ValueError, match=message):
         integrated_gradients(encoder, layer, image, memory, 1, **arguments)
+
+
+def test_baselines_are_what_their_names_say() -> None:
+    pictures = torch.rand(2, 3, SIZE, SIZE)
+    starts = {name: start(pictures) for name, start in BASELINES.items()}
+    assert (starts["white"] == 1).all() and (starts["black"] == 0).all()
+    plain = pictures.mean(dim=(2, 3))[..., None, None].expand(2, 3, SIZE, SIZE)
+    torch.testing.assert_close(starts["mean"], plain)
+    roughness = [picture.diff(dim=3).abs().mean() for picture in (pictures, starts["blur"])]
+    assert 0 < roughness[1] < roughness[0] / 2
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_every_baseline_is_complete(scene, baseline) -> None:
+    encoder, layer, image, memory = scene
+    ours = integrated_gradients(encoder, layer, image, memory, 1, baseline=baseline)
+    assert ours.converged and ours.completeness_error < 0.005
 
 
 def test_contrastive_attribution_is_the_difference_of_two_plain_ones(scene) -> None:

@@ -64,6 +64,18 @@ def test_no_used_sample_of_the_predicted_class_means_no_example() -> None:
     assert (found.example, found.counterfactual) == (None, 0)
 
 
+def test_the_rival_is_the_class_of_the_counterfactual_or_else_of_the_contrast() -> None:
+    assert prediction([0.5, 0.3, 0.2], [1, 2, 0], [0, 0, 0]).rival == 2
+    assert prediction([0.6, 0.4, 0.0], [1, 1, 0], [0.9, 0.8, 0.7]).rival == 0
+    assert prediction([0.5, 0.5], [1, 1], [0.9, 0.8]).rival is None
+
+
+def test_classes_that_come_next_have_their_strongest_used_sample_or_none() -> None:
+    seen = prediction([0.5, 0.1, 0.4, 0.0], [1, 0, 0, 2], [0, 0, 0, 0])
+    assert seen.runners_up() == [(2, None), (0, 2)]
+    assert seen.runners_up(1) == [(2, None)]
+
+
 def test_the_object_of_classify_is_json_with_the_agreed_keys() -> None:
     found = json.loads(json.dumps(prediction([0.25, 0.75], [1, 0], [0, 0]).to_dict("tiny")))
     assert list(found) == [

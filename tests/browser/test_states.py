@@ -84,6 +84,18 @@ def test_each_memory_says_label_predicted_class_side_and_weight(visit, model):
     expect(heads).to_have_text(["input", "example", "counterfactual"])
 
 
+def test_the_answer_is_set_against_its_rival_and_the_next_answers_are_shown(visit, model):
+    tab = visit()
+    pick(tab, 0)
+    rivalry = tab.locator(".mw-rivalry")
+    expect(rivalry.locator("img[alt^='Pixels of the']")).to_have_count(2)
+    words = rivalry.locator("h3").inner_text()
+    first, _, second = words.removeprefix("why ").removesuffix("?").partition(" and not ")
+    assert first == tab.locator(".mw-class").inner_text() != second
+    assert {first, second} < set(model.config.classes)
+    expect(tab.locator(".mw-next li")).to_have_count(2)
+
+
 def test_without_counterfactual_the_page_says_so_and_maps_a_contrast(visit, model, monkeypatch):
     predict = model.predict
     monkeypatch.setattr(model, "predict", lambda *args, **more: alone(predict(*args, **more)))
