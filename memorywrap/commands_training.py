@@ -12,15 +12,18 @@ from typing import Any
 
 import torch
 
-from memorywrap import distributed, evaluation, replicate
-from memorywrap.checkpoint import VARIANTS
-from memorywrap.datasets import describe, load_data, load_test
+from memorywrap import distributed, evaluation, explanation_report, replicate
+from memorywrap.checkpoint import VARIANTS, Config
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
+from memorywrap.explanation_report import Sizes, measure_explanations
 from memorywrap.recipes import Training, overridden, recipe_for
 from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.runs import RunFolder
 from memorywrap.training import Interrupted, epochs_within, train_and_measure
 
+_DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
 _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
 
@@ -117,6 +120,18 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--memory", type=int, default=100, help="samples in such a memory")
     parser.add_argument("--seed", type=int, default=0, help="of the memories")
+    parser.add_argument(
+        "--explanations",
+        metavar="FOLDER",
+        help="measure the explanations too, which takes minutes: writes explanations.md, .json, .png",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=200,
+        metavar="N",
+        help="test images to explain for that (default: 200)",
+    )
     parser.add_argument("--flip", action="store_true", help="average image and mirror image")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_machine(parser)
@@ -142,11 +157,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         "confusion": table.tolist(),
     }
     if options.memories:
-        train = load_data(
-            config.data["name"],
-            samples=config.data.get("samples", config.data.get("train")),
-            seed=config.data.get("seed", 0),
-        ).train
+        train = _training_images(config)
         found = evaluation.redrawn_accuracies(
             classifier,
             test,
@@ -160,8 +171,41 @@ def _evaluate(options: argparse.Namespace) -> int:
             "mean": round(statistics.fmean(found), 2),
             "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
         }
-    print(json.dumps(result) if options.json else _evaluation_text(result))
+    print(json.dumps(result) if options.json else _evaluation_text(result), flush=True)
+    if options.explanations is not None:
+        _evaluate_explanations(options, classifier, test)
     return 0
+
+
+def _evaluate_explanations(
+    options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
+) -> None:
+    if not classifier.has_memory:
+        raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
+    if not 1 <= options.images <= len(test):
+        raise ValueError(f"--images: expected 1 to {len(test)}, received {options.images}")
+    folder = Path(options.explanations)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = measure_explanations(
+        classifier,
+        test,
+        _training_images(classifier.config, most=_DRAWN_FROM),
+        Sizes(images=options.images),
+        seed=options.seed,
+    )
+    text = explanation_report.markdown(report)
+    (folder / "explanations.md").write_text(text, encoding="utf-8")
+    (folder / "explanations.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    explanation_report.draw(report, folder / "explanations.png")
+    print("\n" + text, end="")
+
+
+def _training_images(config: Config, most: int | None = None) -> Split:
+    """What a model was trained on; of rendered images no more than `most`, which takes less long."""
+    samples = config.data.get("samples", config.data.get("train"))
+    if config.data["name"] == "digits" and most is not None:
+        samples = min(samples, most)
+    return load_data(config.data["name"], samples=samples, seed=config.data.get("seed", 0)).train
 
 
 def _evaluation_text(result: dict[str, Any]) -> str:

@@ -9,13 +9,14 @@ import shutil
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from memorywrap import cli, distributed, evaluation, training
+from memorywrap import cli, distributed, evaluation, explanation_report, training
 from memorywrap.augment import Augment, augment
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
@@ -467,7 +468,7 @@ def colour_folder(tmp_path, monkeypatch):
     return f"folder:{tmp_path / 'colours'}"
 
 
-def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys):
+def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys, monkeypatch):
     settings = ["--set", "batch=16", "--set", "memory=8", "--set", "learning_rate=0.05"]
     command = ["train", "--data", colour_folder, "--out", str(tmp_path / "run"), *settings]
     assert cli.main([*command, "--epochs", "6", "--samples", "40", "--exam", colour_folder]) == 0
@@ -483,6 +484,18 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert len(found["memories"]["accuracies"]) == 3
     assert cli.main([*command[:-1]]) == 0
     assert "rows: true class" in capsys.readouterr().out
+
+    monkeypatch.setattr(explanation_report, "methods", lambda: ["saliency"])
+    monkeypatch.setattr(explanation_report, "_STEPS", 2)
+    few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
+    monkeypatch.setattr("memorywrap.commands_training.Sizes", few)
+    folder = tmp_path / "explained"
+    command = [*command[:-1], "--explanations", str(folder), "--images"]
+    assert cli.main([*command, "2"]) == 0
+    assert (folder / "explanations.md").read_text() in capsys.readouterr().out
+    assert {path.suffix for path in folder.iterdir()} == {".md", ".json", ".png"}
+    assert cli.main([*command, "31"]) == 2
+    assert "--images: expected 1 to 30, received 31" in capsys.readouterr().err
 
 
 def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):

@@ -1,0 +1,368 @@
+"""`memorywrap evaluate --explanations`: every measure of `metrics` on one model, as table and figures."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from memorywrap import metrics
+from memorywrap.attribution import integrated_gradients, logit_of
+from memorywrap.bank import MemoryBank
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.datasets import Split
+from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, methods
+from memorywrap.methods import attribute
+
+_BASELINE = "white"
+_STEPS = 16  # of integrated gradients where very many maps are needed
+_REMOVED = 10  # memory samples taken away, one after the other
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        images: test images whose completeness error and memory deletion are measured.
+        curves: of those, the ones whose pixels are deleted and inserted, for every method.
+        perturbed: of those, the ones for infidelity, sensitivity and randomised weights.
+        redraws: banks drawn anew for the paper's measures and for planted culprits.
+        planted: culprits in each such bank.
+    """
+
+    images: int = 200
+    curves: int = 30
+    perturbed: int = 6
+    redraws: int = 5
+    planted: int = 10
+
+
+def measure_explanations(
+    classifier: MemoryWrapClassifier,
+    test: Split,
+    train: Split,
+    sizes: Sizes | None = None,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure the explanations of a model.
+
+    Args:
+        classifier: with a bank.
+        test: images to explain.
+        train: where banks are drawn from anew.
+        sizes: how much is measured.
+        seed: of everything that is drawn.
+
+    Returns:
+        "agreement", "completeness", "methods", "memory_deletion", "randomisation" and "culprits":
+        numbers and lists of them, fit for JSON.
+    """
+    sizes = sizes or Sizes()
+    chosen = metrics.random_order(len(test), seed)[: sizes.images]
+    predictions = classifier.predict_inputs(list(test.images[chosen]))
+    parts: dict[str, Callable[[], Any]] = {
+        "agreement": lambda: _agreement(classifier, test, train, sizes, seed),
+        "completeness": lambda: _completeness(classifier, predictions),
+        "memory_deletion": lambda: _memory_deletion(classifier, predictions, seed),
+        "methods": lambda: _methods(classifier, predictions, sizes, seed),
+        "randomisation": lambda: _randomisation(classifier, predictions[: sizes.perturbed], seed),
+        "culprits": lambda: _culprits(classifier, predictions, train, sizes, seed),
+    }
+    found: dict[str, Any] = {"images": len(predictions), "redraws": sizes.redraws}
+    bar = tqdm(parts.items(), disable=not progress)
+    for name, run in bar:
+        bar.set_description(name.replace("_", " "))
+        found[name] = run()
+    return found
+
+
+def _agreement(
+    classifier: MemoryWrapClassifier, test: Split, train: Split, sizes: Sizes, seed: int
+) -> dict[str, dict[str, list[float | None]]]:
+    """The paper's measures, with memory samples predicted by leave one out and as in the paper."""
+    queries = classifier.encode(test.images)
+    found: dict[str, dict[str, list[float | None]]] = {}
+    for redraw in range(sizes.redraws):
+        bank, auxiliary = (_drawn(classifier, train, seed + 1 + 2 * redraw + i) for i in (0, 1))
+        logits, weights, _ = classifier.read(queries, bank)
+        drawn = copy.copy(classifier)
+        drawn.set_bank(bank)
+        for how, second in (("leave one out", None), ("auxiliary memory", auxiliary)):
+            of_samples = metrics.bank_predictions(drawn, second)
+            agreement = metrics.agreement(
+                logits.argmax(dim=1).cpu(), of_samples[weights.argmax(dim=1).cpu()], test.labels
+            )
+            for name, value in vars(agreement).items():
+                found.setdefault(how, {}).setdefault(name, []).append(value)
+    return found
+
+
+def _completeness(
+    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    # What the page has done by then.
+    samples = {index for seen in predictions for index in (*seen.used, seen.contrast)} - {None}
+    classifier.warm_paths(sorted(samples))
+    errors, steps, seconds = [], [], []
+    for prediction in predictions:
+        started = time.perf_counter()
+        explanation = classifier.explain(prediction)
+        seconds.append(time.perf_counter() - started)
+        errors.append(explanation.completeness_error)
+        steps.append(explanation.steps)
+    return {"errors": errors, "steps": steps, "seconds": seconds}
+
+
+def _memory_deletion(
+    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction], seed: int
+) -> dict[str, list[float]]:
+    """Mean probability of the predicted class while used samples are taken away, by order."""
+    curves: dict[str, list[Tensor]] = {}
+    for number, prediction in enumerate(predictions):
+        contributions = classifier.explain(prediction).memory_contributions
+        used = prediction.used
+        shuffled = metrics.random_order(len(used), seed + number).tolist()
+        for name, order in (
+            ("by contribution", sorted(used, key=lambda index: -contributions[index])),
+            ("by weight", used),
+            ("in random order", [used[place] for place in shuffled]),
+        ):
+            curve = metrics.memory_deletion(classifier, prediction, order[:_REMOVED])
+            # A prediction that used fewer stays where its last sample left it.
+            padded = torch.cat([curve, curve[-1:].expand(_REMOVED + 1 - len(curve))])
+            curves.setdefault(name, []).append(padded)
+    return {name: torch.stack(found).mean(dim=0).tolist() for name, found in curves.items()}
+
+
+def _methods(
+    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction], sizes: Sizes, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Pixel deletion and insertion, infidelity and sensitivity of each method's input map."""
+    found: dict[str, dict[str, Any]] = {}
+    for method in [*methods(), "random order"]:
+        deletion, insertion, infidelity, sensitivity = [], [], [], []
+        for number, prediction in enumerate(predictions[: sizes.curves]):
+            score, logit = _scores(classifier, prediction)
+            picture = _unit(classifier, prediction.pixels)
+            start = metrics.baseline_picture(_BASELINE, picture)
+            if method == "random order":
+                pixels = picture.shape[1] * picture.shape[2]
+                order = metrics.random_order(pixels, seed + number).to(picture.device)
+            else:
+                maps = _input_maps(classifier, prediction, method)
+                order = metrics.pixel_order(maps(picture[None])[0])
+            deletion.append(metrics.pixel_curve(score, picture, order, start))
+            insertion.append(metrics.pixel_curve(score, picture, order, start, insert=True))
+            if method != "random order" and number < sizes.perturbed:
+                pair = metrics.infidelity_and_sensitivity(logit, picture, maps, seed=seed + number)
+                infidelity.append(pair[0])
+                sensitivity.append(pair[1])
+        found[method] = {
+            "deletion": torch.stack(deletion).mean(dim=0).tolist(),
+            "insertion": torch.stack(insertion).mean(dim=0).tolist(),
+            "infidelity": float(np.median(infidelity)) if infidelity else None,
+            "sensitivity": float(np.median(sensitivity)) if sensitivity else None,
+        }
+    return found
+
+
+def _randomisation(
+    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction], seed: int
+) -> dict[str, dict[str, list[Any]]]:
+    """Mean rank correlation with the trained model's map, the head randomised first."""
+    found = {}
+    for method in methods():
+        rows: list[list[float]] = []
+        names: list[str] = []
+        for prediction in predictions:
+
+            def explain(
+                model: MemoryWrapClassifier, seen: Prediction = prediction, how: str = method
+            ) -> Tensor:
+                again = model.predict_inputs([seen.pixels])[0] if model is not classifier else seen
+                fixed = replace(again, logits=seen.logits)  # the class that was explained
+                return _input_maps(model, fixed, how)(_unit(model, seen.pixels)[None])[0]
+
+            checks = metrics.randomisation_check(classifier, explain, seed=seed)
+            names = [name for name, _ in checks]
+            rows.append([value for _, value in checks])
+        found[method] = {"layers": names, "correlation": np.mean(rows, axis=0).tolist()}
+    return found
+
+
+def _culprits(
+    classifier: MemoryWrapClassifier,
+    predictions: Sequence[Prediction],
+    train: Split,
+    sizes: Sizes,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Samples with a wrong label are planted: area under ROC of finding them by contribution, and,
+    to compare, by memory weight."""
+    found: dict[str, list[float]] = {"by contribution": [], "by weight": []}
+    assert classifier.bank is not None
+    size, classes = len(classifier.bank), len(classifier.config.classes)
+    for redraw in range(sizes.redraws):
+        bank = _drawn(classifier, train, seed + 101 + redraw)
+        planted = metrics.random_order(size, seed + 201 + redraw)[: sizes.planted]
+        labels = bank.labels.clone()
+        labels[planted] = (
+            labels[planted] + 1 + torch.arange(len(planted)) % (classes - 1)
+        ) % classes
+        infected = copy.copy(classifier)
+        infected.set_bank(replace(bank, labels=labels))
+        explanations = [
+            infected.explain(infected.predict_inputs([prediction.pixels])[0], steps=_STEPS)
+            for prediction in predictions[: 2 * sizes.curves]
+        ]
+        is_planted = torch.zeros(size, dtype=torch.bool)
+        is_planted[planted] = True
+        by_contribution = metrics.culprit_scores(explanations, labels)
+        by_weight = torch.stack([e.prediction.weights for e in explanations]).sum(dim=0)
+        found["by contribution"].append(metrics.auroc(by_contribution, is_planted))
+        found["by weight"].append(metrics.auroc(by_weight, is_planted))
+    return found
+
+
+def _drawn(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
+    """A bank of random training samples, as large as the classifier's own."""
+    assert classifier.bank is not None
+    rows = metrics.random_order(len(train), seed)[: len(classifier.bank)]
+    return classifier.make_bank(train.images[rows], train.labels[rows])
+
+
+def _unit(classifier: MemoryWrapClassifier, pixels: Tensor) -> Tensor:
+    return pixels.to(classifier.device) / 255.0
+
+
+def _scores(
+    classifier: MemoryWrapClassifier, prediction: Prediction
+) -> tuple[metrics.Score, metrics.Score]:
+    """Probability and logit of the predicted class for pictures (batch, 3, height, width)."""
+    bank, predicted = prediction.bank, prediction.predicted
+    assert bank is not None
+
+    def logits(pictures: Tensor) -> Tensor:
+        with torch.no_grad():
+            return classifier.read(classifier.embed(pictures), bank)[0]
+
+    return (
+        lambda pictures: logits(pictures).softmax(dim=1)[:, predicted],
+        lambda pictures: logits(pictures)[:, predicted],
+    )
+
+
+def _input_maps(
+    classifier: MemoryWrapClassifier, prediction: Prediction, method: str
+) -> Callable[[Tensor], Tensor]:
+    """Attribution of pictures (batch, 3, height, width) near the prediction's own, with its used
+    samples."""
+    bank, target = prediction.bank, prediction.predicted
+    assert bank is not None
+    memory = _unit(classifier, bank.images[prediction.used])
+    keys = [bank.keys[index] for index in prediction.used]
+    cache = classifier.paths()
+
+    def one(picture: Tensor) -> Tensor:
+        if method == INTEGRATED_GRADIENTS:
+            return integrated_gradients(
+                cache.embed,
+                classifier.head,
+                picture,
+                memory,
+                target,
+                baseline=_BASELINE,
+                steps=_STEPS,
+                cache=cache,
+                keys=keys,
+            ).input_map
+        logit = logit_of(classifier.head, target)
+        return attribute(method, cache.embed, logit, picture, memory, baseline=_BASELINE)[0]
+
+    return lambda pictures: torch.stack([one(picture.detach()) for picture in pictures])
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as tables for a document."""
+    lines = [
+        f"Over {report['images']} test images; ± is the spread over {report['redraws']} banks.",
+        "",
+    ]
+    lines += ["| explanation by the heaviest sample | leave one out | auxiliary memory |"]
+    lines += ["| --- | ---: | ---: |"]
+    ways = report["agreement"]
+    for name in ways["leave one out"]:
+        cells = [_spread(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    errors = 100 * np.array(report["completeness"]["errors"])
+    milliseconds = 1000 * np.median(report["completeness"]["seconds"])
+    lines += [
+        "",
+        f"Completeness error: median {np.median(errors):.3f} %, 95th percentile "
+        f"{np.percentile(errors, 95):.3f} %, maximum {errors.max():.3f} %; "
+        f"{np.median(report['completeness']['steps']):g} steps and {milliseconds:.0f} ms (medians).",
+        "",
+        "| map of the input | deletion area | insertion area | infidelity | sensitivity "
+        "| correlation with randomised weights |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for method, found in report["methods"].items():
+        last = report["randomisation"].get(method, {}).get("correlation", [None])[-1]
+        numbers = [found["infidelity"], found["sensitivity"], last]
+        areas = [np.mean(found[name]) for name in ("deletion", "insertion")]
+        cells = [f"{value:.3f}" for value in areas]
+        cells += ["" if value is None else f"{value:.3f}" for value in numbers]
+        lines.append(f"| {method.replace('_', ' ')} | {' | '.join(cells)} |")
+    lines += ["", "| order of removal | probability after 1 | after 3 | after 5 | after 10 |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    for order, curve in report["memory_deletion"].items():
+        cells = [f"{100 * curve[count]:.1f} %" for count in (1, 3, 5, 10)]
+        lines.append(f"| {order} | {' | '.join(cells)} |")
+    lines += ["", "| planted culprits found | area under ROC |", "| --- | ---: |"]
+    for how, areas in report["culprits"].items():
+        lines.append(f"| {how} | {np.mean(areas):.3f} ± {np.std(areas):.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """The report's curves as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2)
+    for axis, name in ((axes[0, 0], "deletion"), (axes[0, 1], "insertion")):
+        for method, found in report["methods"].items():
+            style = "k--" if method == "random order" else "-"
+            curve = found[name]
+            shares = np.linspace(0, 100, len(curve))
+            axis.plot(shares, curve, style, label=method.replace("_", " "))
+        axis.set(title=f"pixel {name}", xlabel="% of pixels", ylabel="probability")
+    axes[0, 0].legend(fontsize="small")
+    for order, curve in report["memory_deletion"].items():
+        axes[1, 0].plot(curve, label=order)
+    axes[1, 0].set(title="memory deletion", xlabel="samples removed", ylabel="probability")
+    axes[1, 0].legend(fontsize="small")
+    for method, found in report["randomisation"].items():
+        axes[1, 1].plot(range(1, 1 + len(found["layers"])), found["correlation"], label=method)
+    axes[1, 1].set(
+        title="randomised weights, top layer first", xlabel="layers", ylabel="rank correlation"
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    return f"{np.mean(known):.1f} ± {np.std(known):.1f} %" if known else ""

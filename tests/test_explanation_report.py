@@ -1,0 +1,65 @@
+"""The report on explanations, on a tiny model: whole, fit for JSON, and right where known by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tiny
+from PIL import Image
+
+from memorywrap import explanation_report
+from memorywrap.datasets import Split
+from memorywrap.explain import INTEGRATED_GRADIENTS
+from memorywrap.explanation_report import Sizes, draw, markdown
+
+SIZES = Sizes(images=3, curves=2, perturbed=1, redraws=2, planted=3)
+
+
+METHODS = [INTEGRATED_GRADIENTS, "saliency"]  # the slow ones have their tests elsewhere
+
+
+@pytest.fixture(scope="module")
+def report():
+    model = tiny.classifier(memory=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explanation_report, "methods", lambda: METHODS)
+        patch.setattr(explanation_report, "_STEPS", 2)
+        return explanation_report.measure_explanations(
+            model, Split(*tiny.images(6, 1)), Split(*tiny.images(30, 2)), SIZES, progress=False
+        )
+
+
+def test_everything_is_measured_as_often_as_asked(report):
+    assert len(report["completeness"]["errors"]) == 3
+    assert set(report["methods"]) == {*METHODS, "random order"}
+    assert len(report["culprits"]["by contribution"]) == 2
+    assert len(report["agreement"]["auxiliary memory"]["explanation_accuracy"]) == 2
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_curves_begin_and_end_where_they_must(report):
+    found = report["methods"]
+    whole, nothing = found["saliency"]["deletion"][0], found["saliency"]["deletion"][-1]
+    for method, curves in found.items():
+        assert curves["deletion"][0] == pytest.approx(whole), method
+        assert curves["insertion"][-1] == pytest.approx(whole), method
+        assert curves["deletion"][-1] == pytest.approx(nothing), method
+        assert curves["insertion"][0] == pytest.approx(nothing), method
+    starts = {curve[0] for curve in report["memory_deletion"].values()}
+    assert max(starts) == pytest.approx(min(starts))
+
+
+def test_randomised_weights_reach_down_to_the_first_layer(report):
+    for method, found in report["randomisation"].items():
+        assert found["layers"][-1] == "encoder.layers.0.0", method
+        assert all(-1 <= value <= 1 for value in found["correlation"])
+
+
+def test_report_is_a_table_and_a_picture(report, tmp_path):
+    text = markdown(report)
+    assert text.count("| --- |") >= 4 and "Completeness error: median" in text
+    for method in METHODS:
+        assert f"| {method.replace('_', ' ')} |" in text
+    draw(report, tmp_path / "report.png")
+    assert Image.open(tmp_path / "report.png").width > 800
