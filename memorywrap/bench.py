@@ -164,6 +164,14 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
         "classification, in process", lambda i: classifier.predict(arrays[i % _INPUTS]), repeats
     )
 
+    report.time(
+        "what if a used sample were gone, in process",
+        lambda i: classifier.predict_inputs(
+            [pixels[i % _INPUTS]],
+            classifier.completed(classifier.bank.without(predictions[i % _INPUTS].used[:1])),
+        ),
+        repeats,
+    )
     photos = [_photograph(image) for image in pixels]
     report.time(
         "first guess at the square of a photograph",

@@ -140,7 +140,7 @@ def test_the_table_of_times_has_the_rows_of_bench():
     table = text.split("<!-- The output of: memorywrap bench --http --markdown -->\n")[1]
     rows = re.findall(r"^\| ([^|]+) \| [\d.]+ \|", table, re.MULTILINE)
     source = (ROOT / "memorywrap/bench.py").read_text("utf-8")
-    assert len(rows) == 10
+    assert len(rows) == 11
     for row in rows:
         assert row.removesuffix("64") in source
 
