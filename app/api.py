@@ -52,6 +52,7 @@ class Answer(TypedDict):
     model: str
     predicted: str
     probabilities: dict[str, float]
+    trust: float | None
     memory: list[MemorySample]
     example: int | None
     counterfactual: int | None
@@ -145,7 +146,7 @@ def add_endpoints(
             crop: [left, top, right, bottom] in pixels of the upright image; null for a suggestion.
 
         Returns:
-            {model, predicted, probabilities, memory: [{index, label, predicted, weight, role}],
+            {model, predicted, probabilities, trust, memory: [{index, label, predicted, weight, role}],
             example, counterfactual, contrast}.
         """
         classifier = models.get(model)

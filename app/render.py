@@ -108,13 +108,24 @@ def answer(prediction: Prediction) -> str:
   <div class="mw-verdict" role="status">
     <p class="mw-kicker">The model says</p>
     <p class="mw-class">{escape(classes[best])}</p>
-    <p class="mw-share">{percent(shares[best])} sure</p>
+    <p class="mw-share">{percent(shares[best])} sure</p>{_trust(prediction)}
   </div>
   <ol class="mw-rows" aria-label="Most probable classes">{rows}</ol>
   <figure class="mw-sees">{sees}<figcaption>what the model sees</figcaption></figure>
   <a class="mw-pill" href="#mw-result" aria-hidden="true" tabindex="-1">{escape(classes[best])}
   <span>{percent(shares[best])} ↓</span></a>
 </section>"""
+
+
+def _trust(prediction: Prediction) -> str:
+    """How often such an answer is right, judged by its evidence."""
+    if prediction.trust is None:
+        return ""
+    # Never 0 or 100: nothing is certain that was learned from some thousand answers.
+    often = min(max(round(100 * prediction.trust), 1), 99)
+    return f"""
+    <p class="mw-trust" title="Judged by how far the answer is ahead, how well the memories agree, and
+    how alike they are to your image">with such evidence, right {often} times in 100</p>"""
 
 
 def memories(prediction: Prediction) -> str:

@@ -23,6 +23,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.encoders import ENCODERS
 from memorywrap.figures import bank_picture
 from memorywrap.layer import DISTANCES
+from memorywrap.trust import TrustGauge
 
 CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
     "config.json",
@@ -53,6 +54,7 @@ class Config:
         mean, std: per-channel normalisation of pixels in [0, 1].
         bank: how to draw the bank from a data set ({"dataset", "seed", "size"}) where the
             checkpoint does not hold it.
+        trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
         recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
     """
 
@@ -65,6 +67,7 @@ class Config:
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.25, 0.25, 0.25)
     bank: dict[str, Any] | None = None
+    trust: dict[str, Any] | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)
@@ -93,8 +96,8 @@ class Config:
             values = getattr(self, name)
             require(name, _all_are((int, float), values) and len(values) == 3, "three numbers")
         require("std", min(self.std) > 0, "three numbers above 0")
-        for name in ("bank", "recipe", "data", "measured", "versions"):
-            absent = name == "bank" and self.bank is None
+        for name in ("bank", "trust", "recipe", "data", "measured", "versions"):
+            absent = name in ("bank", "trust") and getattr(self, name) is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
         if self.bank is not None:
             numbers = {name: value for name, value in self.bank.items() if name != "dataset"}
@@ -102,6 +105,8 @@ class Config:
             fits &= isinstance(self.bank.get("dataset"), str)
             fits &= all(type(value) is int and value >= 0 for value in numbers.values())
             require("bank", fits, "a dataset, a seed, a size and at most a number of samples")
+        if self.trust is not None:
+            TrustGauge.from_dict(self.trust)
 
 
 @dataclass(frozen=True)

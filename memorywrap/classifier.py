@@ -20,6 +20,7 @@ from memorywrap.encoders import create_encoder, folded
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
+from memorywrap.trust import TrustGauge
 
 _CHUNK = 256  # images encoded at once
 
@@ -91,9 +92,11 @@ class MemoryWrapClassifier(nn.Module):
         return self
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As of `torch.nn.Module`; the bank is encoded anew by the new weights."""
+        """As of `torch.nn.Module`; the bank is encoded anew by the new weights, and a trust gauge,
+        which was fitted to the old ones, is dropped."""
         found = super().load_state_dict(*args, **kwargs)
         if self._bank is not None:
+            self.config = replace(self.config, trust=None)
             embeddings = self.encode(self._bank.images)
             self.set_bank(replace(self._bank, embeddings=embeddings, predicted=None))
         return found
@@ -246,11 +249,13 @@ class MemoryWrapClassifier(nn.Module):
         if not inputs:
             return []
         bank = self._bank if bank is None else bank
+        trust = self.config.trust
+        gauge = None if trust is None else TrustGauge.from_dict(trust)
         results = zip(
             *(part.cpu() for part in self.classify(torch.stack(list(inputs)), bank)), strict=True
         )
         return [
-            Prediction(pixels, self.config.classes, *result, bank=bank)
+            Prediction(pixels, self.config.classes, *result, bank=bank, gauge=gauge)
             for pixels, result in zip(inputs, results, strict=True)
         ]
 

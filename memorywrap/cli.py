@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands_training.add_evaluate(
         commands.add_parser("evaluate", help="measure a model on a data set")
     )
+    commands_training.add_gauge(
+        commands.add_parser("gauge", help="teach a model how likely its answers are right")
+    )
     commands_training.add_replicate(
         commands.add_parser("replicate", help="train the rows of a table and print it")
     )

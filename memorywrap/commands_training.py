@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from memorywrap import distributed, evaluation, explanation_report, replicate
+from memorywrap import distributed, evaluation, explanation_report, replicate, trust_report
 from memorywrap.checkpoint import VARIANTS, Config
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
 from memorywrap.explanation_report import Sizes, measure_explanations
+from memorywrap.model_card import write_card
 from memorywrap.recipes import Training, overridden, recipe_for
 from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.runs import RunFolder
@@ -198,6 +199,59 @@ def _evaluate_explanations(
     (folder / "explanations.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     explanation_report.draw(report, folder / "explanations.png")
     print("\n" + text, end="")
+
+
+def add_gauge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="FOLDER", help="a local folder")
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help="images it did not learn from: half to fit on"
+    )
+    parser.add_argument(
+        "--exam",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="other such images, to compare on only",
+    )
+    add_download(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="also write trust.md, .json and .png there")
+    parser.add_argument("--seed", type=int, default=0, help="of the halves")
+    _add_machine(parser)
+    parser.set_defaults(run=_gauge)
+
+
+def _gauge(options: argparse.Namespace) -> int:
+    use_threads(options.threads)
+    if not Path(options.checkpoint).is_dir():
+        raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
+    classifier = evaluation.load_classifier(
+        options.checkpoint, device=options.device, fetch=options.download
+    )
+    sets = {
+        name: load_test(name, classifier.config.classes, fetch=options.download)[1]
+        for name in (options.data, *options.exam)
+    }
+    held_out = sets.pop(options.data)
+    gauge, report = trust_report.fit_gauge(
+        classifier, held_out, sets, name=options.data, seed=options.seed
+    )
+    text = trust_report.markdown(report)
+    if options.out is not None:
+        folder = Path(options.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "trust.md").write_text(text, encoding="utf-8")
+        (folder / "trust.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+        trust_report.draw(report, folder / "trust.png")
+    print(text)
+    better = trust_report.is_better(report)
+    classifier.config = replace(classifier.config, trust=gauge.to_dict() if better else None)
+    classifier.save_pretrained(options.checkpoint)
+    write_card(options.checkpoint)
+    if better:
+        print(f"{options.checkpoint} now says with each answer how likely it is right")
+    else:
+        print(f"left out of {options.checkpoint}: plain confidence is as good a judge")
+    return 0
 
 
 def _training_images(config: Config, most: int | None = None) -> Split:

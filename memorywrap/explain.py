@@ -14,6 +14,7 @@ from memorywrap.attribution import Attribution, PathCache, integrated_gradients,
 from memorywrap.bank import MemoryBank
 from memorywrap.methods import METHODS, WITH_BASELINE
 from memorywrap.methods import attribute as captum_maps
+from memorywrap.trust import TrustGauge, signals
 
 INTEGRATED_GRADIENTS = "integrated_gradients"
 
@@ -30,6 +31,7 @@ class Prediction:
         similarity: (memory,), how alike each memory sample is to the input; -inf for samples
             removed from the bank.
         bank: the memory bank; None for a plain network.
+        gauge: how to judge the prediction by its evidence, where the model has learned that.
     """
 
     pixels: Tensor
@@ -38,6 +40,7 @@ class Prediction:
     weights: Tensor
     similarity: Tensor
     bank: MemoryBank | None
+    gauge: TrustGauge | None = None
 
     @cached_property
     def probabilities(self) -> list[float]:
@@ -48,6 +51,14 @@ class Prediction:
     def predicted(self) -> int:
         """Index of the predicted class."""
         return int(self.logits.argmax())
+
+    @cached_property
+    def trust(self) -> float | None:
+        """Probability that the prediction is right, judged by its evidence; None without a gauge."""
+        if self.gauge is None or self.bank is None or self.bank.predicted is None:
+            return None
+        evidence = (self.logits[None], self.weights[None], self.similarity[None])
+        return float(self.gauge.probability(signals(*evidence, self.bank.predicted)))
 
     @cached_property
     def used(self) -> list[int]:
@@ -118,6 +129,7 @@ class Prediction:
             "model": model,
             "predicted": self.classes[self.predicted],
             "probabilities": dict(zip(self.classes, self.probabilities, strict=True)),
+            "trust": self.trust,
             "memory": [self.memory(index) for index in self.used],
             "example": self.example,
             "counterfactual": self.counterfactual,

@@ -129,7 +129,10 @@ def _redrawn(found: dict) -> str:
 def _limits(config: Config) -> str:
     limits = [
         "It always answers one of its classes: it cannot say that an image shows none of them.",
-        "Its probabilities were not calibrated: 90 % need not mean right nine times in ten.",
+        "Its probabilities were not calibrated: 90 % need not mean right nine times in ten."
+        + (
+            "" if config.trust is None else " Its trust gauge was, on images it did not learn from."
+        ),
         f"It sees one square of {config.image_size} x {config.image_size} pixels and no more.",
     ]
     if config.data.get("name") == "digits":

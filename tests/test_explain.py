@@ -82,6 +82,7 @@ def test_the_object_of_classify_is_json_with_the_agreed_keys() -> None:
         "model",
         "predicted",
         "probabilities",
+        "trust",
         "memory",
         "example",
         "counterfactual",

@@ -1,0 +1,219 @@
+"""The trust gauge: signals and measures by hand, a gauge that is known in advance, and its travels."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import tiny
+import torch
+
+from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoint import CheckpointError
+from memorywrap.cli import main
+from memorywrap.datasets import Split
+from memorywrap.images import to_pil
+from memorywrap.trust import (
+    SIGNALS,
+    TrustGauge,
+    calibration_error,
+    fit,
+    risk_coverage,
+    signals,
+)
+from memorywrap.trust_report import compare, fit_gauge, is_better, markdown
+
+GAUGE = TrustGauge(0.5, (1.0, 0.5, -0.5, 0.25, -1.0, 2.0))
+
+
+def by_name(found: torch.Tensor) -> dict[str, float]:
+    return dict(zip(SIGNALS, found[0].tolist(), strict=True))
+
+
+def test_signals_by_hand() -> None:
+    found = by_name(
+        signals(
+            torch.tensor([[3.0, 1.0, 0.0]]),
+            torch.tensor([[0.75, 0.25, 0.0]]),
+            torch.tensor([[0.9, 0.7, 0.5]]),
+            torch.tensor([0, 1, 0]),
+        )
+    )
+    assert found["margin"] == 2.0
+    assert found["agreement"] == 0.75
+    assert found["similarity"] == pytest.approx(0.7)  # (0.9 + 0.5) / 2
+    assert found["similarity ahead"] == pytest.approx(0.0)
+    assert found["spread"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    assert found["highest weight"] == 0.75
+
+
+def test_samples_removed_from_the_bank_do_not_count() -> None:
+    gone = -math.inf
+    logits = torch.tensor([[3.0, 1.0]])
+    found = signals(
+        logits,
+        torch.tensor([[0.5, 0.0, 0.5]]),
+        torch.tensor([[0.9, gone, 0.5]]),
+        torch.tensor([0, 0, 1]),
+    )
+    left = signals(
+        logits, torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.5]]), torch.tensor([0, 1])
+    )
+    torch.testing.assert_close(found, left)
+
+
+def test_a_bank_without_the_predicted_class_has_finite_signals() -> None:
+    found = signals(
+        torch.tensor([[3.0, 1.0]]),
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([[0.9, 0.5]]),
+        torch.tensor([1, 1]),
+    )
+    assert found.isfinite().all()
+
+
+def test_risk_coverage_by_hand() -> None:
+    confidence = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    right = torch.tensor([True, False, True, False])
+    assert risk_coverage(confidence, right).tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
+
+
+def test_the_order_among_equals_makes_no_difference() -> None:
+    confidence = torch.tensor([0.9, 0.9, 0.1])
+    first = risk_coverage(confidence, torch.tensor([True, False, True]))
+    second = risk_coverage(confidence, torch.tensor([False, True, True]))
+    torch.testing.assert_close(first, second)
+    assert first.tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 3])
+
+
+def test_calibration_error_is_nought_for_true_shares_and_large_for_boasts() -> None:
+    right = torch.tensor([True, False] * 30)
+    assert calibration_error(torch.full((60,), 0.5), right, bins=3) == pytest.approx(0.0)
+    assert calibration_error(torch.full((60,), 0.9), right, bins=3) == pytest.approx(0.4)
+
+
+def chances(count: int, gauge: TrustGauge, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signals, and answers that are right as often as the gauge says."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.randn(count, len(SIGNALS), generator=generator).double()
+    return found, torch.rand(count, generator=generator) < gauge.probability(found)
+
+
+def test_fitting_finds_the_gauge_that_made_the_answers() -> None:
+    fitted = fit(*chances(40_000, GAUGE))
+    assert fitted.offset == pytest.approx(GAUGE.offset, abs=0.08)
+    assert fitted.slopes == pytest.approx(GAUGE.slopes, abs=0.08)
+
+
+def test_what_cannot_be_learned_from_is_said() -> None:
+    found, _ = chances(10, GAUGE)
+    with pytest.raises(ValueError, match="both right and wrong"):
+        fit(found, torch.ones(10, dtype=torch.bool))
+
+
+def test_the_truth_beats_a_confidence_that_knows_nothing_and_loses_to_the_better() -> None:
+    found, right = chances(800, GAUGE)
+    blind = torch.rand(800, generator=torch.Generator().manual_seed(1))
+    report = compare(GAUGE, found, blind, right)
+    assert report["gauge"]["area"] < report["softmax"]["area"]
+    assert report["interval"][1] < 0
+    assert report["gauge"]["calibration_error"] < 0.05
+    best = compare(GAUGE, found, right.double(), right)  # it knows
+    assert best["interval"][0] > 0
+    assert not is_better({"sets": {"one": report, "other": best}})
+    assert is_better({"sets": {"one": report}})
+
+
+def test_a_prediction_judges_itself_by_its_evidence() -> None:
+    model = tiny.classifier(trust=GAUGE.to_dict())
+    pixels, _ = tiny.images(6, seed=8)
+    evidence = signals(*model.classify(pixels), model.bank.predicted)
+    expected = GAUGE.probability(evidence).tolist()
+    predictions = model.predict_inputs(list(pixels))
+    assert [prediction.trust for prediction in predictions] == pytest.approx(expected)
+    assert predictions[0].to_dict("tiny")["trust"] == pytest.approx(expected[0])
+    assert len(set(expected)) > 1
+
+
+def test_without_a_gauge_nothing_is_claimed() -> None:
+    assert tiny.classifier().predict(tiny.picture()).trust is None
+
+
+def test_new_weights_make_the_gauge_void() -> None:
+    model = tiny.classifier(trust=GAUGE.to_dict())
+    model.load_state_dict(model.state_dict())
+    assert model.predict(tiny.picture()).trust is None
+
+
+def test_the_gauge_travels_with_the_checkpoint(tmp_path) -> None:
+    model = tiny.classifier(trust=GAUGE.to_dict())
+    model.save_pretrained(tmp_path / "m")
+    again = MemoryWrapClassifier.from_pretrained(tmp_path / "m", device="cpu")
+    assert TrustGauge.from_dict(again.config.trust) == GAUGE
+    # Weights travel in half precision.
+    expected = model.predict(tiny.picture()).trust
+    assert again.predict(tiny.picture()).trust == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "trust",
+    [
+        {},
+        {"offset": 1.0},
+        {"offset": 1.0, "slopes": {"margin": 1.0}},
+        {"offset": math.inf, "slopes": dict.fromkeys(SIGNALS, 1.0)},
+        {"offset": 0.0, "slopes": dict.fromkeys(SIGNALS, "1")},
+        [1.0],
+    ],
+)
+def test_a_damaged_gauge_is_refused(trust, tmp_path) -> None:
+    tiny.classifier().save_pretrained(tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "trust": trust}))
+    with pytest.raises(CheckpointError, match="trust"):
+        MemoryWrapClassifier.from_pretrained(tmp_path / "m")
+
+
+def test_a_plain_network_has_no_evidence_to_judge() -> None:
+    with pytest.raises(ValueError, match="no memory"):
+        fit_gauge(tiny.classifier("std"), Split(*tiny.images(4)), {})
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A checkpoint, and a data set folder of images under the names that it predicts, but for a
+    third of them."""
+    model = tiny.classifier(classes=("blue", "green", "red"))
+    model.save_pretrained(tmp_path / "m")
+    pixels, _ = tiny.images(90, seed=4)
+    answers = model.classify(pixels)[0].argmax(dim=1).tolist()
+    for number, (image, answer) in enumerate(zip(pixels, answers, strict=True)):
+        name = model.config.classes[number % 3 if number % 9 < 3 else answer]
+        for split in ("train", "test"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            to_pil(image).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_the_command_fits_reports_and_keeps_what_is_better(
+    photos, tmp_path, capsys, monkeypatch
+) -> None:
+    command = ["gauge", "--checkpoint", str(tmp_path / "m"), "--data", f"folder:{photos}"]
+    for better, said in ((True, "now says"), (False, "left out")):
+        monkeypatch.setattr("memorywrap.trust_report.is_better", lambda report, b=better: b)
+        assert main([*command, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+        assert said in capsys.readouterr().out
+        model = MemoryWrapClassifier.from_pretrained(tmp_path / "m")
+        assert (model.config.trust is not None) == better
+    report = json.loads((tmp_path / "out" / "trust.json").read_text())
+    assert (tmp_path / "out" / "trust.md").read_text() == markdown(report)
+    assert (tmp_path / "out" / "trust.png").stat().st_size > 1000
+    (found,) = report["sets"].values()
+    assert report["images"] == found["images"] == 45
+
+
+def test_the_command_needs_a_folder_to_write_into(tmp_path, capsys) -> None:
+    assert main(["gauge", "--checkpoint", str(tmp_path / "no"), "--data", "digits"]) == 2
+    assert "no checkpoint folder" in capsys.readouterr().err
