@@ -15,7 +15,7 @@ from app.api import METHODS, add_endpoints
 from app.models import Models
 from app.story import EXAMPLES, Story
 from app.uploads import GuardedBlocks
-from memorywrap.attribution import BASELINES
+from memorywrap.baselines import BASELINES
 from memorywrap.explain import INTEGRATED_GRADIENTS, has_baseline
 
 _HERE = Path(__file__).parent

@@ -30,6 +30,7 @@ _START = {
     "black": "a plain black image",
     "mean": "an image in its average colour",
     "blur": "a blurred image",
+    "noise": "images of pure noise, on average,",
 }
 
 # A fixed number of steps may be too small: from here on the maps come with a warning.

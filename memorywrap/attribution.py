@@ -4,11 +4,9 @@ The path runs straight from a baseline to the real pixels, input and used memory
 together; at each step the input attends only to the memory of that same step (Sundararajan et al.,
 arXiv 1703.01365, for the method; La Rosa et al., arXiv 2106.01440, for its use on memory).
 
-Along that path a memory sample's embedding depends on the sample, the baseline and the step, never
-on the input. So `PathCache` keeps, per sample and step, the embedding and its derivative along the
-path (forward mode). What is left for an explanation is the input's own path; the total contribution
-of every sample is then a quadrature of (gradient of the logit by its embedding) . (derivative of its
-embedding), and only the samples that are shown as maps cost encoder passes.
+`PathCache` knows the way of each memory sample, so what is left for an explanation is the input's own
+path; the total contribution of every sample is then a quadrature of (gradient of the logit by its
+embedding) . (derivative of its embedding), and only samples that are shown as maps cost encoder passes.
 
 The encoder is smooth along the path and costly; the head has the kinks and costs nothing. So with
 automatic steps the head is asked at many more points than the encoder (see `quadrature`).
@@ -16,14 +14,14 @@ automatic steps the head is asked at many more points than the encoder (see `qua
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from memorywrap.baselines import BASELINES, STARTS
+from memorywrap.path_cache import CHUNK, Embed, PathCache
 from memorywrap.quadrature import (
     PANEL_STEPS,
     Panel,
@@ -35,38 +33,12 @@ from memorywrap.quadrature import (
     product_rule,
 )
 
-Embed = Callable[[Tensor], Tensor]
 # (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
 Logit = Callable[[Tensor, Tensor], Tensor]
-
-_BLUR = 4  # places that a blurred picture has, per side
-
-
-def _blurred(images: Tensor) -> Tensor:
-    coarse = functional.adaptive_avg_pool2d(images, _BLUR)
-    return functional.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
-
-
-# A baseline gives, for images (batch, 3, height, width) in [0, 1], the images the paths start from.
-BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
-    "white": torch.ones_like,
-    "black": torch.zeros_like,
-    "mean": lambda images: images.mean(dim=(2, 3), keepdim=True).expand_as(images),
-    "blur": _blurred,
-}
 
 MAX_STEPS = 96
 TOLERANCE = 0.002
 SLACK = 10  # panels' errors may add up to this many tolerances before their signs are considered
-
-_WARM_CUTS = 2  # how often panels are cut into halves ahead of time
-
-# Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
-_CHUNK = 64
-
-# PyTorch keeps the level of forward-mode derivatives per process, not per thread: a second one that
-# ends meanwhile takes the first one's level away.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,91 +71,6 @@ class Attribution:
     converged: bool
 
 
-class PathCache:
-    """Embeddings of memory samples along their paths, and the derivatives; grows as it is asked.
-
-    Rows are kept under a digest of the sample's pixels, so edits of a bank keep what is known. The
-    owner starts a new cache when the encoder's weights change.
-
-    Args:
-        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
-        most_bytes: beyond this size, the steps that were not asked for the longest are forgotten.
-    """
-
-    def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
-        self.embed = embed
-        self.most_bytes = most_bytes
-        self._bytes = 0
-        # (baseline, step, with derivative) -> sample key -> row or rows (dim,)
-        self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
-
-    def __len__(self) -> int:
-        return sum(len(rows) for rows in self._rows.values())
-
-    def embeddings(
-        self, keys: Sequence[bytes], pixels: Tensor, baseline: str, steps: Sequence[float]
-    ) -> Tensor:
-        """Embeddings (steps, samples, dim) of samples (samples, 3, height, width) on their paths."""
-        return self._gather(keys, pixels, baseline, steps, derivative=False)[..., 0]
-
-    def derivatives(
-        self, keys: Sequence[bytes], pixels: Tensor, baseline: str, steps: Sequence[float]
-    ) -> tuple[Tensor, Tensor]:
-        """Embeddings and their derivatives by the step, each (steps, samples, dim)."""
-        rows = self._gather(keys, pixels, baseline, steps, derivative=True)
-        return rows[..., 0], rows[..., 1]
-
-    def warm(self, keys: Sequence[bytes], pixels: Tensor, baseline: str) -> None:
-        """Compute ahead of time what an explanation with automatic steps asks for: the panels that
-        it begins with, and those that they are cut into before few explanations go on."""
-        panels = newest = first_panels()
-        for _ in range(_WARM_CUTS):
-            newest = [half for panel in newest for half in halves(panel)]
-            panels = panels + newest
-        self.derivatives(keys, pixels, baseline, nodes_of(panels, product_rule()))
-        self.embeddings(keys, pixels, baseline, sorted({end for panel in panels for end in panel}))
-
-    def _gather(
-        self,
-        keys: Sequence[bytes],
-        pixels: Tensor,
-        baseline: str,
-        steps: Sequence[float],
-        derivative: bool,
-    ) -> Tensor:
-        blocks = [self._rows.setdefault((baseline, step, derivative), {}) for step in steps]
-        missing = [
-            (block, step, row)
-            for block, step in zip(blocks, steps, strict=True)
-            for row, key in enumerate(keys)
-            if key not in block
-        ]
-        for start in range(0, len(missing), _CHUNK):
-            chunk = missing[start : start + _CHUNK]
-            ends = pixels[[row for _, _, row in chunk]]
-            starts = BASELINES[baseline](ends)
-            at = torch.tensor([step for _, step, _ in chunk]).to(ends)[:, None, None, None]
-            points = starts + at * (ends - starts)
-            with torch.no_grad():
-                if derivative:
-                    with _ONE_AT_A_TIME:
-                        pair = torch.func.jvp(self.embed, (points,), (ends - starts,))
-                    rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
-                else:
-                    rows = self.embed(points)[..., None]  # (chunk, dim, 1)
-            for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
-                block[keys[row]] = value.clone()  # not a view, which would keep the whole chunk
-            self._bytes += rows.nbytes
-        found = torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
-        for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
-            self._rows.pop((baseline, step, derivative), None)
-            self._rows[baseline, step, derivative] = block
-        while self._bytes > self.most_bytes and len(self._rows) > 1:
-            forgotten = self._rows.pop(next(iter(self._rows)))
-            self._bytes -= sum(row.nbytes for row in forgotten.values())
-        return found
-
-
 def integrated_gradients(
     embed: Embed,
     layer: nn.Module,
@@ -209,7 +96,8 @@ def integrated_gradients(
         memory: the used samples (used, 3, height, width) in [0, 1].
         target: the class whose logit is attributed.
         against: attribute the logit of `target` minus the logit of this class instead.
-        baseline: a key of `BASELINES`, where the paths start.
+        baseline: a key of `baselines.BASELINES`, where the paths start; of several starts, the
+            mean of their attributions.
         steps: number of Gauss-Legendre nodes over the whole path; when not given, as many nodes of
             `quadrature.product_rule` as it takes for a completeness error within `TOLERANCE`, up
             to `MAX_STEPS`.
@@ -228,8 +116,18 @@ def integrated_gradients(
         raise ValueError(f"steps: expected at least 1, received {steps}")
     if cache is None or keys is None:
         cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
-    path = _Path(embed, logit_of(layer, target, against), image, memory, baseline, cache, keys)
+    logit = logit_of(layer, target, against)
+    found = [
+        _one_path(_Path(embed, logit, image, memory, start, cache, keys), steps, shown, contrast)
+        for start in BASELINES[baseline]
+    ]
+    return found[0] if len(found) == 1 else _averaged(found)
 
+
+def _one_path(
+    path: _Path, steps: int | None, shown: Sequence[int], contrast: tuple[Tensor, bytes] | None
+) -> Attribution:
+    """Attribution along the path from one start."""
     if steps is None:
         done = path.integrate(first_panels(), product_rule())
     else:
@@ -249,7 +147,7 @@ def integrated_gradients(
     input_total = sum(part.input_total for part in parts)
     memory_totals = torch.stack([part.memory_totals for part in parts]).sum(dim=0)
     total = input_total + float(memory_totals.sum())
-    error = abs(total - change) / max(abs(change), 1e-12)
+    error = _relative(total, change)
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
         memory_maps=path.memory_maps(parts, shown),
@@ -261,6 +159,36 @@ def integrated_gradients(
         completeness_error=error,
         converged=steps is not None or error <= 2 * TOLERANCE,
     )
+
+
+def _averaged(found: Sequence[Attribution]) -> Attribution:
+    """The mean of attributions that set out from several starts; its steps are those of all."""
+
+    def mean(values: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(values)).mean(dim=0)
+
+    contrasts = [one.contrast_map for one in found if one.contrast_map is not None]
+    input_total = sum(one.input_total for one in found) / len(found)
+    memory_totals = mean([one.memory_totals for one in found])
+    change = sum(one.change for one in found) / len(found)
+    return Attribution(
+        input_map=mean([one.input_map for one in found]),
+        memory_maps={
+            place: mean([one.memory_maps[place] for one in found]) for place in found[0].memory_maps
+        },
+        contrast_map=mean(contrasts) if contrasts else None,
+        input_total=input_total,
+        memory_totals=memory_totals,
+        change=change,
+        steps=sum(one.steps for one in found),
+        completeness_error=_relative(input_total + float(memory_totals.sum()), change),
+        converged=all(one.converged for one in found),
+    )
+
+
+def _relative(total: float, change: float) -> float:
+    """The completeness error."""
+    return abs(total - change) / max(abs(change), 1e-12)
 
 
 def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit:
@@ -289,7 +217,7 @@ class _Part:
 
 
 class _Path:
-    """One image and its used samples on their way from the baseline."""
+    """One image and its used samples on their way from a start."""
 
     def __init__(
         self,
@@ -297,12 +225,12 @@ class _Path:
         logit: Logit,
         image: Tensor,
         memory: Tensor,
-        baseline: str,
+        start: str,
         cache: PathCache,
         keys: Sequence[bytes],
     ):
         self.embed, self.logit = embed, logit
-        self.memory, self.baseline, self.cache, self.keys = memory, baseline, cache, list(keys)
+        self.memory, self.start, self.cache, self.keys = memory, start, cache, list(keys)
         self.image = image
         self._queries: dict[float, Tensor] = {}  # at ends of panels: (dim,)
         self._values: dict[float, float] = {}  # the logit there
@@ -318,13 +246,13 @@ class _Path:
         each = len(rule.nodes)
         self._evaluate([end for panel in panels for end in panel])
         memory, derivatives = self.cache.derivatives(
-            self.keys, self.memory, self.baseline, nodes
+            self.keys, self.memory, self.start, nodes
         )  # each (panels * nodes, used, dim)
 
         images, way = self._points(self.image, nodes)
         chunks = []
         with torch.enable_grad():
-            for part in images.split(_CHUNK):
+            for part in images.split(CHUNK):
                 part = part.detach().requires_grad_()
                 chunks.append((part, self.embed(part)))
         queries = torch.cat([embedded.detach() for _, embedded in chunks])
@@ -332,7 +260,7 @@ class _Path:
         maps = torch.cat(
             [
                 torch.autograd.grad(embedded, part, weight)[0]
-                for (part, embedded), weight in zip(chunks, by_query.split(_CHUNK), strict=True)
+                for (part, embedded), weight in zip(chunks, by_query.split(CHUNK), strict=True)
             ]
         ).mul_(way)
         totals = (by_memory * derivatives).sum(dim=2)  # (panels * nodes, used)
@@ -368,7 +296,7 @@ class _Path:
         keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
         nodes = [node for part in parts for node in part.nodes]
         # Not `embeddings`: at the nodes, those are known together with their derivatives.
-        memory, _ = self.cache.derivatives(keys, samples, self.baseline, nodes)
+        memory, _ = self.cache.derivatives(keys, samples, self.start, nodes)
         queries = torch.cat([part.queries for part in parts])
         panels = [part.panel for part in parts]
         _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)
@@ -388,7 +316,7 @@ class _Path:
         count = len(panels)
         ends = [[panel[side] for panel in panels] for side in (0, 1)]
         both_queries = [torch.stack([self._queries[end] for end in side]) for side in ends]
-        both_memory = [self.cache.embeddings(keys, samples, self.baseline, side) for side in ends]
+        both_memory = [self.cache.embeddings(keys, samples, self.start, side) for side in ends]
 
         def interpolated(starts: Tensor, at_nodes: Tensor, stops: Tensor) -> Tensor:
             known = torch.cat(
@@ -418,8 +346,8 @@ class _Path:
         points = torch.cat([points for points, _ in paths]) if paths else samples
         found = [samples[:0]]
         for part, weight in zip(
-            points.split(_CHUNK),
-            weights.transpose(0, 1).flatten(0, 1).split(_CHUNK),
+            points.split(CHUNK),
+            weights.transpose(0, 1).flatten(0, 1).split(CHUNK),
             strict=True,
         ):
             part = part.detach().requires_grad_()
@@ -432,7 +360,7 @@ class _Path:
         missing = sorted(set(steps) - set(self._values))
         if not missing:
             return
-        memory = self.cache.embeddings(self.keys, self.memory, self.baseline, missing)
+        memory = self.cache.embeddings(self.keys, self.memory, self.start, missing)
         with torch.no_grad():
             queries = self.embed(self._points(self.image, missing)[0])
             logits = self.logit(queries, memory)
@@ -441,7 +369,7 @@ class _Path:
 
     def _points(self, end: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
         """A picture (3, height, width) at steps of its path, and its way from the baseline."""
-        start = BASELINES[self.baseline](end[None])[0]
+        start = STARTS[self.start](end[None])[0]
         at = torch.tensor(steps).to(end)[:, None, None, None]
         return start + at * (end - start), end - start
 

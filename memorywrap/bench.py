@@ -25,11 +25,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memorywrap.attribution import PathCache, integrated_gradients
+from memorywrap.attribution import integrated_gradients
 from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explain import Prediction, explain
 from memorywrap.images import to_pil
+from memorywrap.path_cache import PathCache
 
 PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
 _BATCH = 64

@@ -12,14 +12,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from memorywrap import checkpoint
-from memorywrap.attribution import PathCache
 from memorywrap.bank import MemoryBank
+from memorywrap.baselines import BASELINES
 from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
 from memorywrap.encoders import create_encoder, folded
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
+from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge
 
 _CHUNK = 256  # images encoded at once
@@ -290,7 +291,7 @@ class MemoryWrapClassifier(nn.Module):
             image: what `predict` takes, or a prediction it gave.
             box: as for `predict`; a prediction brings its own.
             method: one of `explain.methods()`.
-            baseline: a key of `attribution.BASELINES`, where the attribution's path starts.
+            baseline: a key of `baselines.BASELINES`, where the attribution's path starts.
             steps: path steps; chosen by the completeness error when not given.
             against: attribute how far the predicted class is above this class instead.
             without: bank indices of memory samples to do without, this once.
@@ -349,7 +350,8 @@ class MemoryWrapClassifier(nn.Module):
         bank = self._required_bank()
         chosen = list(range(len(bank)) if samples is None else samples)
         pixels = bank.images[chosen].to(self.device) / 255.0
-        self.paths().warm([bank.keys[index] for index in chosen], pixels, baseline)
+        for start in BASELINES[baseline]:
+            self.paths().warm([bank.keys[index] for index in chosen], pixels, start)
 
     def _required_bank(self) -> MemoryBank:
         if self._bank is None:

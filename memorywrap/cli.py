@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap import commands_training
-from memorywrap.attribution import BASELINES
+from memorywrap.baselines import BASELINES
 from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.evaluation import load_classifier

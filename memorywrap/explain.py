@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import Attribution, PathCache, integrated_gradients, logit_of
+from memorywrap.attribution import Attribution, integrated_gradients, logit_of
 from memorywrap.bank import MemoryBank
 from memorywrap.methods import METHODS, WITH_BASELINE
 from memorywrap.methods import attribute as captum_maps
+from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge, signals
 
 INTEGRATED_GRADIENTS = "integrated_gradients"

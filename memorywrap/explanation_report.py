@@ -155,7 +155,7 @@ def _methods(
         for number, prediction in enumerate(predictions[: sizes.curves]):
             score, logit = _scores(classifier, prediction)
             picture = _unit(classifier, prediction.pixels)
-            start = metrics.baseline_picture(_BASELINE, picture)
+            start = metrics.start_picture(_BASELINE, picture)
             if method == "random order":
                 pixels = picture.shape[1] * picture.shape[2]
                 order = metrics.random_order(pixels, seed + number).to(picture.device)

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memorywrap.attribution import BASELINES, Embed, Logit
+from memorywrap.attribution import Logit
+from memorywrap.baselines import BASELINES, STARTS
+from memorywrap.path_cache import Embed
 
 # Pictures (batch, 3, height, width) -> the attributed logit (batch,).
 _Scalar = Callable[[Tensor], Tensor]
@@ -89,7 +91,7 @@ def attribute(
         logit: what is attributed, see `attribution.logit_of`.
         image: (3, height, width) in [0, 1].
         memory: the used samples (used, 3, height, width) in [0, 1].
-        baseline: what occlusion paints with and gradient SHAP starts from.
+        baseline: what occlusion paints with and gradient SHAP starts from; a key of `BASELINES`.
         shown: positions of the used samples whose maps are wanted.
         seed: of the random methods, so that the same call gives the same map.
 
@@ -119,8 +121,13 @@ def attribute(
 
     def run(scalar: _Scalar, picture: Tensor) -> Tensor:
         picture = picture[None].clone().requires_grad_()
-        with _seeded(seed), torch.enable_grad():
-            return METHODS[method](scalar, picture, BASELINES[baseline](picture))[0].detach()
+        # A method that looks at no baseline need not be asked once per start.
+        starts = BASELINES[baseline][: None if method in WITH_BASELINE else 1]
+        maps = []
+        for start in starts:
+            with _seeded(seed), torch.enable_grad():
+                maps.append(METHODS[method](scalar, picture, STARTS[start](picture))[0].detach())
+        return torch.stack(maps).mean(dim=0)
 
     maps = {position: run(of_sample(position), memory[position]) for position in shown}
     return run(of_input, image), maps

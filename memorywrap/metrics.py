@@ -9,8 +9,8 @@ import captum.metrics
 import torch
 from torch import Tensor
 
-from memorywrap.attribution import BASELINES
 from memorywrap.bank import MemoryBank
+from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explain import Explanation, Prediction
 
@@ -235,9 +235,9 @@ def random_order(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def baseline_picture(name: str, picture: Tensor) -> Tensor:
-    """The named baseline of one picture (3, height, width)."""
-    return BASELINES[name](picture[None])[0]
+def start_picture(name: str, picture: Tensor) -> Tensor:
+    """The named start of one picture (3, height, width)."""
+    return STARTS[name](picture[None])[0]
 
 
 def _share(flags: Tensor) -> float | None:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
-from memorywrap.attribution import BASELINES, MAX_STEPS, PathCache, integrated_gradients
+from memorywrap.attribution import MAX_STEPS, integrated_gradients
+from memorywrap.baselines import BASELINES, STARTS
 from memorywrap.encoders import create_encoder
+from memorywrap.path_cache import PathCache
 
 SIZE = 8
 
@@ -259,12 +261,43 @@ def test_wrong_settings_are_named(scene, arguments, message) -> None:
 
 def test_baselines_are_what_their_names_say() -> None:
     pictures = torch.rand(2, 3, SIZE, SIZE)
-    starts = {name: start(pictures) for name, start in BASELINES.items()}
+    starts = {name: start(pictures) for name, start in STARTS.items()}
     assert (starts["white"] == 1).all() and (starts["black"] == 0).all()
     plain = pictures.mean(dim=(2, 3))[..., None, None].expand(2, 3, SIZE, SIZE)
     torch.testing.assert_close(starts["mean"], plain)
     roughness = [picture.diff(dim=3).abs().mean() for picture in (pictures, starts["blur"])]
     assert 0 < roughness[1] < roughness[0] / 2
+    noises = [starts[name] for name in BASELINES["noise"]]
+    for noise in noises:
+        assert torch.equal(noise[0], noise[1])  # the same wherever a path begins
+        assert 0.2 < noise.mean() < 0.8 and noise.std() > 0.2
+    assert not torch.equal(noises[0], noises[1])
+
+
+def test_noise_averages_the_attributions_from_several_starts(scene) -> None:
+    encoder, layer, image, memory = scene
+    settings = {"steps": 6, "shown": [1], "contrast": (memory[4], b"4")}
+    ours = integrated_gradients(encoder, layer, image, memory[:4], 1, baseline="noise", **settings)
+    alone = []
+    for start in BASELINES["noise"]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(BASELINES, "noise", (start,))
+            alone.append(
+                integrated_gradients(
+                    encoder, layer, image, memory[:4], 1, baseline="noise", **settings
+                )
+            )
+    assert len(alone) > 1 and not torch.equal(alone[0].input_map, alone[1].input_map)
+    for part in (
+        lambda one: one.input_map,
+        lambda one: one.memory_maps[1],
+        lambda one: one.contrast_map,
+        lambda one: one.memory_totals,
+    ):
+        torch.testing.assert_close(part(ours), torch.stack([part(one) for one in alone]).mean(0))
+    assert ours.steps == sum(one.steps for one in alone)
+    total = ours.input_total + float(ours.memory_totals.sum())
+    assert ours.completeness_error == pytest.approx(abs(total / ours.change - 1))
 
 
 @pytest.mark.parametrize("baseline", BASELINES)

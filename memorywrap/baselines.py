@@ -1,0 +1,40 @@
+"""Where the paths of attribution start: pictures in [0, 1] that are meant to say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_BLUR = 4  # places that a blurred picture has, per side
+_NOISES = 4
+
+
+def _blurred(images: Tensor) -> Tensor:
+    coarse = functional.adaptive_avg_pool2d(images, _BLUR)
+    return functional.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _noise(seed: int, images: Tensor) -> Tensor:
+    """The same noise for each picture and at every call, whatever the device."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(images.shape[1:], generator=generator).to(images).expand_as(images)
+
+
+# A start gives, for images (batch, 3, height, width) in [0, 1], the images that the paths come from.
+STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "white": torch.ones_like,
+    "black": torch.zeros_like,
+    "mean": lambda images: images.mean(dim=(2, 3), keepdim=True).expand_as(images),
+    "blur": _blurred,
+    **{f"noise {seed}": partial(_noise, seed) for seed in range(_NOISES)},
+}
+
+# A baseline is one start, or several whose attributions are averaged.
+BASELINES: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("white", "black", "mean", "blur")},
+    "noise": tuple(f"noise {seed}" for seed in range(_NOISES)),
+}

@@ -1,0 +1,112 @@
+"""What an explanation needs to know of memory samples whatever the image: their way from a start.
+
+Along the path, a memory sample's embedding depends on the sample, the start and the step, never on
+the input; so it is computed once, with its derivative (forward mode), and kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from memorywrap.baselines import STARTS
+from memorywrap.quadrature import first_panels, halves, nodes_of, product_rule
+
+Embed = Callable[[Tensor], Tensor]
+
+# Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
+CHUNK = 64
+
+_WARM_CUTS = 2  # how often panels are cut into halves ahead of time
+
+# PyTorch keeps the level of forward-mode derivatives per process, not per thread: a second one that
+# ends meanwhile takes the first one's level away.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class PathCache:
+    """Embeddings of memory samples along their paths, and the derivatives; grows as it is asked.
+
+    Rows are kept under a digest of the sample's pixels, so edits of a bank keep what is known. The
+    owner starts a new cache when the encoder's weights change.
+
+    Args:
+        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
+        most_bytes: beyond this size, the steps that were not asked for the longest are forgotten.
+    """
+
+    def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
+        self.embed = embed
+        self.most_bytes = most_bytes
+        self._bytes = 0
+        # (start, step, with derivative) -> sample key -> row or rows (dim,)
+        self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self._rows.values())
+
+    def embeddings(
+        self, keys: Sequence[bytes], pixels: Tensor, start: str, steps: Sequence[float]
+    ) -> Tensor:
+        """Embeddings (steps, samples, dim) of samples (samples, 3, height, width) on their paths."""
+        return self._gather(keys, pixels, start, steps, derivative=False)[..., 0]
+
+    def derivatives(
+        self, keys: Sequence[bytes], pixels: Tensor, start: str, steps: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings and their derivatives by the step, each (steps, samples, dim)."""
+        rows = self._gather(keys, pixels, start, steps, derivative=True)
+        return rows[..., 0], rows[..., 1]
+
+    def warm(self, keys: Sequence[bytes], pixels: Tensor, start: str) -> None:
+        """Compute ahead of time what an explanation with automatic steps asks for: the panels that
+        it begins with, and those that they are cut into before few explanations go on."""
+        panels = newest = first_panels()
+        for _ in range(_WARM_CUTS):
+            newest = [half for panel in newest for half in halves(panel)]
+            panels = panels + newest
+        self.derivatives(keys, pixels, start, nodes_of(panels, product_rule()))
+        self.embeddings(keys, pixels, start, sorted({end for panel in panels for end in panel}))
+
+    def _gather(
+        self,
+        keys: Sequence[bytes],
+        pixels: Tensor,
+        start: str,
+        steps: Sequence[float],
+        derivative: bool,
+    ) -> Tensor:
+        blocks = [self._rows.setdefault((start, step, derivative), {}) for step in steps]
+        missing = [
+            (block, step, row)
+            for block, step in zip(blocks, steps, strict=True)
+            for row, key in enumerate(keys)
+            if key not in block
+        ]
+        for first in range(0, len(missing), CHUNK):
+            chunk = missing[first : first + CHUNK]
+            ends = pixels[[row for _, _, row in chunk]]
+            blank = STARTS[start](ends)
+            at = torch.tensor([step for _, step, _ in chunk]).to(ends)[:, None, None, None]
+            points = blank + at * (ends - blank)
+            with torch.no_grad():
+                if derivative:
+                    with _ONE_AT_A_TIME:
+                        pair = torch.func.jvp(self.embed, (points,), (ends - blank,))
+                    rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
+                else:
+                    rows = self.embed(points)[..., None]  # (chunk, dim, 1)
+            for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
+                block[keys[row]] = value.clone()  # not a view, which would keep the whole chunk
+            self._bytes += rows.nbytes
+        found = torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
+        for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
+            self._rows.pop((start, step, derivative), None)
+            self._rows[start, step, derivative] = block
+        while self._bytes > self.most_bytes and len(self._rows) > 1:
+            forgotten = self._rows.pop(next(iter(self._rows)))
+            self._bytes -= sum(row.nbytes for row in forgotten.values())
+        return found
