@@ -88,6 +88,16 @@ class MemoryBank:
         labels[self._check(index)] = label
         return replace(self, labels=labels)
 
+    def swapped(self, index: int, image: Tensor, label: int, embedding: Tensor) -> MemoryBank:
+        """The bank with another sample in the place of one: uint8 (3, height, width), its label and
+        its embedding (dim,)."""
+        self._check(index)
+        images, labels, embeddings = (
+            part.clone() for part in (self.images, self.labels, self.embeddings)
+        )
+        images[index], labels[index], embeddings[index] = image, label, embedding
+        return MemoryBank(images, labels, embeddings, self.available)
+
     def added(self, images: Tensor, labels: Sequence[int], embeddings: Tensor) -> MemoryBank:
         """The bank with more samples at its end: uint8 (n, 3, height, width), n labels, (n, dim)."""
         return MemoryBank(

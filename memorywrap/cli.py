@@ -19,10 +19,11 @@ from memorywrap import commands_training
 from memorywrap.baselines import BASELINES
 from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.evaluation import load_classifier
+from memorywrap.evaluation import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, methods
 from memorywrap.figures import enlarged, figure_parts, paper_figure
 from memorywrap.images import ImageError, read_image
+from memorywrap.what_if import flip_set, stability
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_explain(
         commands.add_parser("explain", help="write the figure, the maps and the JSON of an image")
     )
+    _add_what_if(commands.add_parser("whatif", help="which memory samples would change the answer"))
     commands_training.add_train(commands.add_parser("train", help="train a model in a run folder"))
     commands_training.add_evaluate(
         commands.add_parser("evaluate", help="measure a model on a data set")
@@ -73,7 +75,7 @@ def default_checkpoint() -> Path:
 
 def _add_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file")
-    _add_crop(parser)
+    _add_input(parser)
     _add_checkpoint(parser)
     parser.set_defaults(run=_classify)
 
@@ -83,7 +85,7 @@ def _classify(options: argparse.Namespace) -> int:
     failed = False
     for name in options.images:
         try:
-            prediction = _predict(classifier, name, options.crop)
+            prediction = _predict(classifier, name, options)
         except ImageError as error:
             print(f"memorywrap classify: {name}: {error}", file=sys.stderr)
             failed = True
@@ -92,7 +94,7 @@ def _classify(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _add_crop(parser: argparse.ArgumentParser) -> None:
+def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop",
         type=int,
@@ -100,17 +102,31 @@ def _add_crop(parser: argparse.ArgumentParser) -> None:
         metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
         help="the part to look at, in pixels (default: the first guess of the page)",
     )
+    parser.add_argument(
+        "--without",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="INDEX",
+        help="memory samples to do without",
+    )
 
 
-def _predict(classifier: MemoryWrapClassifier, name: str, crop: Sequence[int] | None) -> Prediction:
+def _predict(
+    classifier: MemoryWrapClassifier, name: str, options: argparse.Namespace
+) -> Prediction:
     """As the page and its endpoints answer."""
     image = read_image(name)
-    return classifier.predict(image, box=tuple(crop or classifier.suggest_box(image)))
+    box = tuple(options.crop or classifier.suggest_box(image))
+    try:
+        return classifier.predict(image, box=box, without=options.without)
+    except IndexError as error:
+        raise ValueError(f"--without: {error}") from error
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a file")
-    _add_crop(parser)
+    _add_input(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
     parser.add_argument(
         "--method",
@@ -138,7 +154,7 @@ def _explain(options: argparse.Namespace) -> int:
     classifier = _load(options)
     try:
         explanation = classifier.explain(
-            _predict(classifier, options.image, options.crop),
+            _predict(classifier, options.image, options),
             method=options.method,
             baseline=options.baseline,
             steps=options.steps,
@@ -162,6 +178,47 @@ def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
     text = json.dumps(explanation.to_dict(model), indent=2) + "\n"
     (folder / "explanation.json").write_text(text, encoding="utf-8")
     return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]
+
+
+def _add_what_if(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="a file")
+    _add_input(parser)
+    parser.add_argument(
+        "--limit", type=int, default=10, metavar="N", help="samples to take away at most"
+    )
+    parser.add_argument(
+        "--redraws",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also answer with N banks drawn anew from the training data",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of these banks")
+    _add_checkpoint(parser)
+    parser.set_defaults(run=_what_if)
+
+
+def _what_if(options: argparse.Namespace) -> int:
+    if options.redraws < 0:
+        raise ValueError(f"--redraws: expected 0 or more, received {options.redraws}")
+    classifier = _load(options)
+    try:
+        prediction = _predict(classifier, options.image, options)
+    except ImageError as error:
+        raise ValueError(f"{options.image}: {error}") from error
+    flip = flip_set(classifier, prediction, limit=options.limit)
+    answer = {
+        "model": _model_name(options),
+        "predicted": prediction.classes[prediction.predicted],
+        "flip": flip.to_dict(prediction),
+    }
+    if options.redraws:
+        train = training_images(classifier.config, most=DRAWN_FROM)
+        seeds = range(options.seed * 1009, options.seed * 1009 + options.redraws)
+        banks = (random_bank(classifier, train, seed) for seed in seeds)
+        answer["redrawn"] = stability(classifier, prediction, banks).to_dict(prediction)
+    print(json.dumps(answer))
+    return 0
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from memorywrap import distributed, evaluation, explanation_report, replicate, trust_report
-from memorywrap.checkpoint import VARIANTS, Config
+from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
@@ -24,7 +24,6 @@ from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.runs import RunFolder
 from memorywrap.training import Interrupted, epochs_within, train_and_measure
 
-_DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
 _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
 
@@ -158,7 +157,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         "confusion": table.tolist(),
     }
     if options.memories:
-        train = _training_images(config)
+        train = evaluation.training_images(config)
         found = evaluation.redrawn_accuracies(
             classifier,
             test,
@@ -190,7 +189,7 @@ def _evaluate_explanations(
     report = measure_explanations(
         classifier,
         test,
-        _training_images(classifier.config, most=_DRAWN_FROM),
+        evaluation.training_images(classifier.config, most=evaluation.DRAWN_FROM),
         Sizes(images=options.images),
         seed=options.seed,
     )
@@ -252,14 +251,6 @@ def _gauge(options: argparse.Namespace) -> int:
     else:
         print(f"left out of {options.checkpoint}: plain confidence is as good a judge")
     return 0
-
-
-def _training_images(config: Config, most: int | None = None) -> Split:
-    """What a model was trained on; of rendered images no more than `most`, which takes less long."""
-    samples = config.data.get("samples", config.data.get("train"))
-    if config.data["name"] == "digits" and most is not None:
-        samples = min(samples, most)
-    return load_data(config.data["name"], samples=samples, seed=config.data.get("seed", 0)).train
 
 
 def _evaluation_text(result: dict[str, Any]) -> str:

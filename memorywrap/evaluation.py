@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memorywrap.bank import MemoryBank
+from memorywrap.checkpoint import Config
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import (
     ImageData,
@@ -18,11 +20,14 @@ from memorywrap.datasets import (
     balanced,
     draw_bank,
     interleaved,
+    load_data,
     load_test,
 )
 
 # The paper's: that many test images share one memory.
 SHARING = 500
+
+DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
 
 
 @torch.no_grad()
@@ -83,6 +88,14 @@ def redrawn_accuracies(
     return found
 
 
+def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
+    """A bank of random training samples, as large as the classifier's own."""
+    assert classifier.bank is not None
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    rows = order[: len(classifier.bank)]
+    return classifier.make_bank(train.images[rows], train.labels[rows])
+
+
 def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> dict[str, Any]:
     """Measure the model as it lies on disk, and note what it reached in its configuration.
 
@@ -139,6 +152,18 @@ def load_classifier(
         drawn = draw_bank(classifier.config.bank, fetch=fetch)
         classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
     return classifier
+
+
+def training_images(config: Config, most: int | None = None) -> Split:
+    """What a model was trained on; of rendered images no more than `most`, which takes less long.
+
+    Raises:
+        DataError: the data set is not there.
+    """
+    samples = config.data.get("samples", config.data.get("train"))
+    if config.data["name"] == "digits" and most is not None:
+        samples = min(samples, most)
+    return load_data(config.data["name"], samples=samples, seed=config.data.get("seed", 0)).train
 
 
 def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tensor:

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from memorywrap import metrics
 from memorywrap.attribution import integrated_gradients, logit_of
-from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
+from memorywrap.evaluation import random_bank
 from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, methods
 from memorywrap.methods import attribute
 
@@ -94,7 +94,9 @@ def _agreement(
     queries = classifier.encode(test.images)
     found: dict[str, dict[str, list[float | None]]] = {}
     for redraw in range(sizes.redraws):
-        bank, auxiliary = (_drawn(classifier, train, seed + 1 + 2 * redraw + i) for i in (0, 1))
+        bank, auxiliary = (
+            random_bank(classifier, train, seed + 1 + 2 * redraw + i) for i in (0, 1)
+        )
         logits, weights, _ = classifier.read(queries, bank)
         drawn = copy.copy(classifier)
         drawn.set_bank(bank)
@@ -214,7 +216,7 @@ def _culprits(
     assert classifier.bank is not None
     size, classes = len(classifier.bank), len(classifier.config.classes)
     for redraw in range(sizes.redraws):
-        bank = _drawn(classifier, train, seed + 101 + redraw)
+        bank = random_bank(classifier, train, seed + 101 + redraw)
         planted = metrics.random_order(size, seed + 201 + redraw)[: sizes.planted]
         labels = bank.labels.clone()
         labels[planted] = (
@@ -233,13 +235,6 @@ def _culprits(
         found["by contribution"].append(metrics.auroc(by_contribution, is_planted))
         found["by weight"].append(metrics.auroc(by_weight, is_planted))
     return found
-
-
-def _drawn(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
-    """A bank of random training samples, as large as the classifier's own."""
-    assert classifier.bank is not None
-    rows = metrics.random_order(len(train), seed)[: len(classifier.bank)]
-    return classifier.make_bank(train.images[rows], train.labels[rows])
 
 
 def _unit(classifier: MemoryWrapClassifier, pixels: Tensor) -> Tensor:

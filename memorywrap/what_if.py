@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,17 @@ class FlipSet:
     predicted: int
     exact: bool
     limit: int
+
+    def to_dict(self, prediction: Prediction) -> dict[str, Any]:
+        """For JSON, with class names and the removed samples as `Prediction.memory` gives them."""
+        return {
+            "removed": None
+            if self.removed is None
+            else [prediction.memory(index) for index in self.removed],
+            "predicted": prediction.classes[self.predicted],
+            "exact": self.exact,
+            "limit": self.limit,
+        }
 
 
 def flip_set(classifier: MemoryWrapClassifier, prediction: Prediction, limit: int = 10) -> FlipSet:
@@ -143,6 +155,19 @@ class Stability:
     classes: dict[int, int]
     recurrent: list[tuple[bytes, int, int]]
 
+    def to_dict(self, prediction: Prediction, most: int = 10) -> dict[str, Any]:
+        """For JSON, with class names and at most so many recurrent samples."""
+        return {
+            "banks": self.runs,
+            "agreement": self.agreement,
+            "interval": list(self.interval),
+            "classes": {prediction.classes[index]: n for index, n in self.classes.items()},
+            "recurrent": [
+                {"sample": key.hex(), "used": used, "drawn": drawn}
+                for key, used, drawn in self.recurrent[:most]
+            ],
+        }
+
 
 def stability(
     classifier: MemoryWrapClassifier, prediction: Prediction, banks: Iterable[MemoryBank]
@@ -152,7 +177,7 @@ def stability(
     Args:
         classifier: a model with memory.
         prediction: the prediction in question.
-        banks: redrawn banks, as `MemoryWrapClassifier.make_bank` gives them.
+        banks: redrawn banks, as `evaluation.random_bank` gives them.
 
     Raises:
         ValueError: no bank was given.

@@ -38,6 +38,21 @@ def test_a_new_label_changes_no_prediction(bank: MemoryBank) -> None:
     assert edited.predicted is bank.predicted
 
 
+def test_a_swapped_sample_takes_the_place_of_another(bank: MemoryBank) -> None:
+    images, _ = tiny.images(1, seed=7)
+    embedding = torch.randn(4)
+    edited = bank.without([0]).swapped(3, images[0], 2, embedding)
+    assert edited.labels.tolist() == [0, 1, 2, 2, 1] and bank.labels.tolist() == [0, 1, 2, 0, 1]
+    torch.testing.assert_close(edited.images[3], images[0])
+    torch.testing.assert_close(edited.embeddings[3], embedding)
+    assert not torch.equal(bank.images[3], images[0])
+    assert edited.available.tolist() == [False, True, True, True, True]
+    assert edited.predicted is None
+    kept = [0, 1, 2, 4]
+    assert [edited.keys[i] for i in kept] == [bank.keys[i] for i in kept]
+    assert edited.keys[3] != bank.keys[3]
+
+
 def test_added_samples_come_last_and_ask_for_new_predictions(bank: MemoryBank) -> None:
     images, _ = tiny.images(2, seed=7)
     added = torch.randn(2, 4)

@@ -16,6 +16,7 @@ import tiny
 from PIL import Image
 
 from memorywrap import MemoryWrapClassifier, bench, cli
+from memorywrap.datasets import Split
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +104,42 @@ def test_explain_writes_figure_maps_and_json(run, photo, tmp_path):
     assert shown <= names and shown
     for path in folder.glob("*.png"):
         Image.open(path).verify()
+
+
+def test_samples_can_be_left_out(run, photo, tmp_path):
+    before = json.loads(run("classify", photo)[1])
+    gone = [sample["index"] for sample in before["memory"][:2]]
+    indices = [str(index) for index in gone]
+    after = json.loads(run("classify", photo, "--without", *indices)[1])
+    left = {sample["index"] for sample in after["memory"]}
+    assert left and not left & set(gone)
+    assert (
+        run("explain", photo, "--out", str(tmp_path), "--steps", "4", "--without", *indices)[0] == 0
+    )
+    explained = json.loads((tmp_path / "explanation.json").read_text())
+    assert explained["memory"] == after["memory"]
+    code, _, said = run("classify", photo, "--without", "12")
+    assert code == 2 and "memory sample 12: expected an index from 0 to 11" in said
+
+
+def test_whatif_names_the_samples_that_hold_the_answer(run, photo, monkeypatch):
+    code, out, _ = run("whatif", photo)
+    answer = json.loads(out)
+    assert code == 0 and "redrawn" not in answer
+    flip = answer["flip"]
+    if flip["removed"] is None:
+        assert flip["predicted"] == answer["predicted"]
+    else:
+        removed = [str(sample["index"]) for sample in flip["removed"]]
+        after = json.loads(run("classify", photo, "--without", *removed)[1])
+        assert after["predicted"] == flip["predicted"] != answer["predicted"]
+    monkeypatch.setattr(cli, "training_images", lambda *_, **__: Split(*tiny.images(30, seed=9)))
+    redrawn = json.loads(run("whatif", photo, "--redraws", "4")[1])["redrawn"]
+    assert redrawn["banks"] == sum(redrawn["classes"].values()) == 4
+    low, high = redrawn["interval"]
+    assert low <= redrawn["agreement"] <= high
+    assert all(1 <= sample["used"] <= sample["drawn"] <= 4 for sample in redrawn["recurrent"])
+    assert run("whatif", photo, "--redraws", "-1")[0] == 2
 
 
 def test_bench_times_every_part_and_compares(run, monkeypatch):
