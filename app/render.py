@@ -12,6 +12,7 @@ from PIL import Image
 from memorywrap import Explanation, Prediction
 from memorywrap.figures import FigurePart, figure_parts, percent
 from memorywrap.images import to_pil
+from memorywrap.what_if import FlipSet
 
 SHOWN = 8  # memory samples on view; the rest are folded
 _TOP = 4  # classes on view
@@ -129,8 +130,8 @@ def _trust(prediction: Prediction) -> str:
     how alike they are to your image">with such evidence, right {often} times in 100</p>"""
 
 
-def memories(prediction: Prediction) -> str:
-    """The samples that the prediction used, by falling weight."""
+def memories(prediction: Prediction, flip: FlipSet | None = None) -> str:
+    """The samples that the prediction used, by falling weight, and those that hold the answer."""
     if prediction.bank is None:
         return """
 <section class="mw-memory"><h2>No memory</h2>
@@ -150,7 +151,34 @@ training samples its answer rests on. Choose another model to compare.</p></sect
   <p class="mw-quiet">It used {len(used)} of its {len(prediction.bank)} memory samples. The weights
   add up to 100 %.</p>
   <ul class="mw-cards">{"".join(cards[:SHOWN])}</ul>{more}{_runners_up(prediction)}
+  {"" if flip is None else _holding(prediction, flip)}
 </section>"""
+
+
+def _holding(prediction: Prediction, flip: FlipSet) -> str:
+    """The fewest samples without which the answer would be another."""
+    if flip.removed is None:
+        words, shown = (
+            f"""It would still be {escape(prediction.classes[prediction.predicted])}: no set of up to
+            {flip.limit} memories was found that holds this answer. The model leans on the image
+            itself.""",
+            "",
+        )
+    else:
+        assert prediction.bank is not None
+        count = len(flip.removed)
+        these = "this memory" if count == 1 else f"these {count} memories"
+        words = f"""Without {these} it would say
+            <strong>{escape(prediction.classes[flip.predicted])}</strong>."""
+        shown = "".join(
+            picture(
+                to_pil(prediction.bank.images[index]),
+                f"Memory sample labelled {prediction.memory(index)['label']}, to be taken away",
+            )
+            for index in flip.removed
+        )
+    return f"""
+  <div class="mw-flip"><h3>and without some of them?</h3><p>{words}</p><p>{shown}</p></div>"""
 
 
 def _runners_up(prediction: Prediction) -> str:

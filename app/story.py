@@ -26,9 +26,11 @@ from memorywrap.datasets import data_title
 from memorywrap.downloads import DOWNLOAD_MEGABYTES
 from memorywrap.figures import paper_figure
 from memorywrap.images import Box, ImageError, central_square, read_image
+from memorywrap.what_if import flip_set
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.png"))
 _VIEW = 1000  # longer side of the picture under the crop square, in pixels
+_TAKEN_AWAY = 20  # memory samples, at most, in asking what holds an answer
 _STAYS = gr.skip()
 _NO_STAGE = gr.update(visible=False)
 _NO_PHOTO = gr.update(value=None, visible=True)
@@ -232,16 +234,20 @@ class Story:
 
     def _answered(self, current: Current, model: str, **parts: Any) -> Screen:
         try:
-            prediction = self.models.get(model).predict(current.image(), box=current.box)
+            classifier = self.models.get(model)
+            prediction = classifier.predict(current.image(), box=current.box)
         except (ImageError, ModelError) as error:
             # The answer of before goes: it was another model's, or another picture's.
             answer = render.refused(str(error))
             return _nothing()._replace(current=current, answer=answer, **parts)
+        flip = None
+        if prediction.bank is not None:
+            flip = flip_set(classifier, prediction, limit=_TAKEN_AWAY)
         figure, numbers = _buttons(visible=True)
         return Screen(
             current=current,
             answer=render.answer(prediction),
-            memories=render.memories(prediction),
+            memories=render.memories(prediction, flip),
             maps=render.waiting(prediction),
             figure=figure,
             numbers=numbers,
