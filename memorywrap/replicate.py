@@ -6,7 +6,7 @@ import csv
 import io
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,38 @@ class Row:
         )
 
 
-TABLES: dict[str, tuple[tuple[str, str, str, tuple[int | None, ...]], ...]] = {
-    # name: (data, recipe, encoder, training samples), each with all three variants
-    "paper-cifar10": (("cifar10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
-    "paper-svhn": (("svhn", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
-    "paper-cinic10": (("cinic10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),),
-    "fast-cifar10": (("cifar10", "fast", "compact", (1000, 2000, 5000, None)),),
-    "fast-svhn": (("svhn", "fast", "compact", (1000, 2000)),),
+def _rows(data: str, recipe: str, encoder: str, sizes: tuple[int | None, ...]) -> tuple[Row, ...]:
+    return tuple(
+        Row(data, variant, size, recipe, encoder) for size in sizes for variant in VARIANTS
+    )
+
+
+_PARTS = Row("cifar10", "memory-wrap", 2000, "fast", "whitened")
+
+TABLES: dict[str, tuple[Row, ...]] = {
+    "paper-cifar10": _rows("cifar10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),
+    "paper-svhn": _rows("svhn", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),
+    "paper-cinic10": _rows("cinic10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),
+    "fast-cifar10": _rows("cifar10", "fast", "whitened", (1000, 2000, 5000, None)),
+    "fast-svhn": _rows("svhn", "fast", "whitened", (1000, 2000)),
+    # The fast recipe, and what is left of it without each of its parts.
+    "fast-parts": (
+        _PARTS,
+        *(
+            replace(_PARTS, settings=((name, value),))
+            for name, value in (
+                ("augment.cutout", "0"),
+                ("augment.translate", "0"),
+                ("augment.flip", "false"),
+                ("label_smoothing", "0"),
+                ("average", "0"),
+                ("weight_decay", "0.0005"),
+                ("warmup", "0"),
+                ("memory", "20"),
+            )
+        ),
+        replace(_PARTS, encoder="compact"),
+    ),
 }
 TABLES["paper"] = (*TABLES["paper-svhn"], *TABLES["paper-cifar10"], *TABLES["paper-cinic10"])
 
@@ -80,12 +105,14 @@ def rows(
     if table not in TABLES:
         raise ValueError(f"unknown table {table!r}: expected one of {', '.join(TABLES)}")
     found = [
-        Row(data, variant, size, recipe or its_recipe, encoder or its_encoder, tuple(settings))
-        for data, its_recipe, its_encoder, sizes in TABLES[table]
-        for size in sizes
-        if samples is None or size in samples
-        for variant in VARIANTS
-        if variant in variants
+        replace(
+            row,
+            recipe=recipe or row.recipe,
+            encoder=encoder or row.encoder,
+            settings=(*row.settings, *settings),
+        )
+        for row in TABLES[table]
+        if (samples is None or row.samples in samples) and row.variant in variants
     ]
     if not found:
         raise ValueError(f"table {table}: no row is left of what was asked for")

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from memorywrap import cli, datasets, replicate
+from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import ImageData, Split
 from memorywrap.encoders import ENCODERS
+from memorywrap.recipes import overridden, recipe_for
 from memorywrap.replicate import PAPER, TABLES, Row, markdown, results, rows
 from memorywrap.runs import RunFolder
 
@@ -97,7 +99,8 @@ def tiny_table(monkeypatch):
         return ImageData(name, ("a", "b"), split, split, version)
 
     monkeypatch.setitem(ENCODERS, "tiny", encoder)
-    monkeypatch.setitem(TABLES, "tiny", (("noise", "fast", "tiny", (None,)),))
+    noise = tuple(Row("noise", variant, None, "fast", "tiny") for variant in VARIANTS)
+    monkeypatch.setitem(TABLES, "tiny", noise)
     monkeypatch.setattr(replicate, "load_data", load_data)
     monkeypatch.setattr(datasets, "load_data", load_data)
 
@@ -127,3 +130,13 @@ def test_printing_trains_nothing(tmp_path, tiny_table, monkeypatch, capsys):
     monkeypatch.setattr(replicate, "train_and_measure", lambda *_, **__: pytest.fail("trained"))
     assert cli.main(["replicate", "tiny", "--out", str(tmp_path), "--print"]) == 0
     assert "| noise | all | std |  |  | 0 | tiny | fast |  |" in capsys.readouterr().out
+
+
+def test_a_table_of_parts_has_one_row_per_part_and_all_differ():
+    parts = rows("fast-parts")
+    assert len({row.folder(0) for row in parts}) == len(parts) > 5
+    assert parts[0].settings == () and all(len(row.settings) <= 1 for row in parts)
+    for row in parts:  # each names a setting that there is
+        overridden(recipe_for(row.recipe, row.data, row.samples), dict(row.settings))
+    shorter = rows("fast-parts", settings=[("epochs", "1")])
+    assert shorter[1].settings == (*parts[1].settings, ("epochs", "1"))
