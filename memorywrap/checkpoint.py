@@ -52,6 +52,7 @@ class Config:
         distance: how the layer compares embeddings.
         image_size: side of the input in pixels.
         mean, std: per-channel normalisation of pixels in [0, 1].
+        mirror: embed each image as the mean of its own embedding and its mirror image's.
         bank: how to draw the bank from a data set ({"dataset", "seed", "size"}) where the
             checkpoint does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
@@ -66,6 +67,7 @@ class Config:
     image_size: int = 32
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.25, 0.25, 0.25)
+    mirror: bool = False
     bank: dict[str, Any] | None = None
     trust: dict[str, Any] | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Config:
         require("classes", distinct, "at least two different names")
         for name in ("image_size", "seed"):
             require(name, type(getattr(self, name)) is int, "a whole number")
+        require("mirror", isinstance(self.mirror, bool), "true or false")
         require("image_size", self.image_size > 0, "a whole number above 0")
         for name in ("mean", "std"):
             values = getattr(self, name)

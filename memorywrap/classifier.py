@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.baselines import BASELINES
 from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
-from memorywrap.encoders import create_encoder, folded
+from memorywrap.encoders import create_encoder, folded, mirrored
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
@@ -161,9 +162,15 @@ class MemoryWrapClassifier(nn.Module):
         wants_weight_gradients = torch.is_grad_enabled() and any(
             parameter.requires_grad for parameter in self.encoder.parameters()
         )
-        if self.training or wants_weight_gradients:
+        if self.training:
             return self.encoder((pixels - self.mean) / self.std)
+        if wants_weight_gradients:
+            return self._embed_with(self.encoder, pixels)
         return self.paths().embed(pixels)
+
+    def _embed_with(self, encoder: nn.Module, pixels: Tensor) -> Tensor:
+        normalised = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return mirrored(encoder, normalised) if self.config.mirror else encoder(normalised)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -332,12 +339,7 @@ class MemoryWrapClassifier(nn.Module):
         weights = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         if self._paths is None or self._paths[0] != weights:
             encoder = folded(self.encoder).to(memory_format=torch.channels_last)
-
-            def embed(pixels: Tensor) -> Tensor:
-                normalised = (pixels - self.mean) / self.std
-                return encoder(normalised.contiguous(memory_format=torch.channels_last))
-
-            self._paths = (weights, PathCache(embed))
+            self._paths = (weights, PathCache(partial(self._embed_with, encoder)))
         return self._paths[1]
 
     def warm_paths(self, samples: Sequence[int] | None = None, *, baseline: str = "white") -> None:

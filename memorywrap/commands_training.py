@@ -132,7 +132,6 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test images to explain for that (default: 200)",
     )
-    parser.add_argument("--flip", action="store_true", help="average image and mirror image")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_machine(parser)
     parser.set_defaults(run=_evaluate)
@@ -145,7 +144,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     config = classifier.config
     data, test = load_test(options.data, config.classes, fetch=options.download)
-    predicted = evaluation.predictions(classifier, test.images, flip=options.flip)
+    predicted = evaluation.predictions(classifier, test.images)
     table = evaluation.confusion(predicted, test.labels, len(config.classes))
     result = {
         "checkpoint": str(options.checkpoint),

@@ -60,6 +60,13 @@ def folded(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
+def mirrored(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The mean of the embeddings (batch, dim) of images (batch, 3, height, width) and of their mirror
+    images: what is left or right of the picture then makes no difference."""
+    both = encoder(torch.cat([images, images.flip(3)]))
+    return both.unflatten(0, (2, -1)).mean(dim=0)
+
+
 class CompactEncoder(nn.Module):
     """A small residual network for 32 x 32 images, in the line of ResNet-9 and airbench.
 

@@ -31,17 +31,11 @@ DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
 
 
 @torch.no_grad()
-def predictions(classifier: MemoryWrapClassifier, images: Tensor, flip: bool = False) -> Tensor:
-    """Predicted classes (n,) of uint8 images (n, 3, height, width), with the classifier's bank.
-
-    Args:
-        flip: average the logits of the image and its mirror image.
-    """
+def predictions(classifier: MemoryWrapClassifier, images: Tensor) -> Tensor:
+    """Predicted classes (n,) of uint8 images (n, 3, height, width), with the classifier's bank."""
     classes = []
     for part in images.split(SHARING):
         logits = classifier.classify(part)[0].float()
-        if flip:
-            logits = logits + classifier.classify(part.flip(3))[0].float()
         classes.append(logits.argmax(dim=1).cpu())
     return torch.cat(classes)
 

@@ -41,6 +41,8 @@ class Recipe:
         average: decay per step of the exponential moving average of the weights that is
             evaluated and saved; 0 saves the last weights.
         test_memories: how many evaluations with different memories the reported accuracy averages.
+        mirror: whether the trained model embeds images and mirror images together; training itself
+            sees one of the two, at random, where the augmentation flips.
         augment: what happens to inputs and memory samples alike.
     """
 
@@ -59,6 +61,7 @@ class Recipe:
     label_smoothing: float = 0.0
     average: float = 0.0
     test_memories: int = 5
+    mirror: bool = False
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -113,6 +116,7 @@ class Training:
             encoder=self.encoder,
             classes=self.data.classes,
             variant=self.variant,
+            mirror=self.recipe.mirror,
             bank=bank_recipe(self.data, self.bank, self.seed),
             recipe=dataclasses.asdict(self.recipe),
             seed=self.seed,
@@ -210,6 +214,7 @@ def _fast(kind: str, samples: int) -> Recipe:
         batch=256,
         label_smoothing=0.1,
         average=0.998,
+        mirror=True,
         augment=Augment(translate=4, flip=True, cutout=8),
     )
     if samples < 10_000:
@@ -229,7 +234,7 @@ def _fast(kind: str, samples: int) -> Recipe:
         colour=0.08,
         invert=0.5,  # house numbers are as often light on dark as dark on light
     )
-    return replace(recipe, augment=photographed)
+    return replace(recipe, augment=photographed, mirror=False)
 
 
 def _changed(settings: Any, key: str, text: str) -> Any:

@@ -235,3 +235,32 @@ def test_an_unknown_device_is_named(device):
 def test_a_class_that_is_not_there_cannot_be_contrasted():
     with pytest.raises(ValueError, match="expected a class from 0 to 2, received -1"):
         tiny.classifier().explain(tiny.picture(), against=-1)
+
+
+def test_a_mirrored_model_embeds_image_and_mirror_image_alike() -> None:
+    plain = tiny.classifier()
+    model = tiny.classifier(mirror=True)
+    pixels, _ = tiny.images(3, seed=9)
+    expected = (plain.encode(pixels) + plain.encode(pixels.flip(3))) / 2
+    assert not torch.allclose(expected, plain.encode(pixels))
+    torch.testing.assert_close(model.encode(pixels), expected)
+    torch.testing.assert_close(model.bank.embeddings, model.encode(model.bank.images))
+    torch.testing.assert_close(model.encode(pixels.flip(3)), model.encode(pixels))
+    model.encoder.requires_grad_(True)  # gradients that are to reach the weights take another way
+    with torch.enable_grad():
+        torch.testing.assert_close(model.embed(pixels / 255.0).detach(), expected)
+    # Training sees images as they come.
+    torch.manual_seed(0)
+    trained = model.train().embed(pixels / 255.0)
+    torch.testing.assert_close(trained, plain.train().embed(pixels / 255.0))
+
+
+def test_a_mirrored_model_is_explained_exactly_and_keeps_its_setting(tmp_path) -> None:
+    model = tiny.classifier(mirror=True)
+    explanation = model.explain(tiny.picture())
+    assert explanation.converged and explanation.completeness_error < 0.005
+    model.save_pretrained(tmp_path)
+    again = MemoryWrapClassifier.from_pretrained(tmp_path, device="cpu")
+    assert again.config.mirror
+    with pytest.raises(ValueError, match="mirror: expected true or false"):
+        tiny.classifier(mirror=1)
