@@ -218,9 +218,9 @@ def _fast(kind: str, samples: int) -> Recipe:
         augment=Augment(translate=4, flip=True, cutout=8),
     )
     if samples < 10_000:
-        # Fewer images need more passes over them, and smaller steps to make any number of steps.
-        epochs = round(16 * (50_000 / samples) ** 0.6)
-        recipe = replace(recipe, epochs=min(epochs, 200), batch=128, learning_rate=0.1)
+        # Fewer images need more passes over them, and smaller batches to make any number of steps.
+        epochs = round(16 * (50_000 / samples) ** 0.36)
+        recipe = replace(recipe, epochs=epochs, batch=64, memory=50, learning_rate=0.1)
     if kind not in ("digits", "svhn"):
         return recipe
     photographed = Augment(
