@@ -167,6 +167,7 @@ class GuardedBlocks(gr.Blocks):
             raise sentence(_NOT_UNDERSTOOD) from None
 
     def queue(self, *args: Any, **kwargs: Any) -> GuardedBlocks:
+        """As of `gr.Blocks`; who finds the queue full is told so in a sentence."""
         super().queue(*args, **kwargs)
         waiting = self._queue
         push = waiting.push

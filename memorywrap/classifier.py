@@ -110,6 +110,7 @@ class MemoryWrapClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights and the bank's embeddings are."""
         return self.mean.device
 
     @property

@@ -28,6 +28,7 @@ _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `memorywrap train`."""
     parser.add_argument("--data", required=True, metavar="NAME", help=_DATA_HELP)
     add_download(parser)
     parser.add_argument("--samples", type=int, metavar="N", help="training samples (default: all)")
@@ -105,6 +106,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `memorywrap evaluate`."""
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
     parser.add_argument(
         "--data", required=True, metavar="NAME", help=f"{_DATA_HELP}; NAME:train for that split"
@@ -200,6 +202,7 @@ def _evaluate_explanations(
 
 
 def add_gauge(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `memorywrap gauge`."""
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER", help="a local folder")
     parser.add_argument(
         "--data", required=True, metavar="NAME", help="images it did not learn from: half to fit on"
@@ -275,6 +278,7 @@ def _evaluation_text(result: dict[str, Any]) -> str:
 
 
 def add_replicate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `memorywrap replicate`."""
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="run folders, TABLE.md and TABLE.csv"
@@ -334,6 +338,7 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def add_download(parser: argparse.ArgumentParser) -> None:
+    """The argument `--download`, wherever a data set may be missing."""
     parser.add_argument(
         "--download", action="store_true", help="fetch cifar10 or svhn where it is missing"
     )
@@ -355,6 +360,11 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def use_threads(threads: int | None) -> None:
+    """Compute with so many processor cores; with all when None.
+
+    Raises:
+        ValueError: fewer than one.
+    """
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: expected at least 1, received {threads}")
     if threads is not None:

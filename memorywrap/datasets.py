@@ -56,6 +56,7 @@ class Split:
         return len(self.images)
 
     def rows(self, indices: Tensor) -> Split:
+        """The images and labels at these indices (n,)."""
         return Split(self.images[indices], self.labels[indices])
 
 

@@ -197,6 +197,8 @@ class MemoryWrapLayer(_MemoryLayer):
     _embeddings_read = 2
 
     def read(self, query: Tensor, memory: Tensor, weights: Tensor) -> Tensor:
+        """Output (batch, output_dim) from the queries (batch, encoder_dim) and the memory vectors that
+        the weights (batch, memory) read."""
         return self.classifier(torch.cat([query, memory_vector(weights, memory)], dim=1))
 
 
@@ -210,6 +212,8 @@ class BaselineMemory(_MemoryLayer):
     _embeddings_read = 1
 
     def read(self, query: Tensor, memory: Tensor, weights: Tensor) -> Tensor:
+        """Output (batch, output_dim) from the memory vectors that the weights (batch, memory) read; the
+        queries made those weights and are not looked at again."""
         return self.classifier(memory_vector(weights, memory))
 
 

@@ -86,6 +86,7 @@ class RunFolder:
         return self._read("result.json")
 
     def finish(self, result: dict[str, Any]) -> None:
+        """Note what the finished model reached, fit for JSON."""
         self._write("result.json", result)
 
     def load_state(self) -> dict[str, Tensor] | None:
@@ -103,6 +104,7 @@ class RunFolder:
             raise RunError(f"{path} is damaged ({error}): remove it to start again") from error
 
     def save_state(self, tensors: dict[str, Tensor]) -> None:
+        """Write where the run stands; a crash leaves the file of before whole."""
         partial = self.path / "state.partial"
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
         os.replace(partial, self.path / "state.safetensors")

@@ -133,6 +133,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
+        """Of the whole training."""
         return self.recipe.epochs * self.steps_per_epoch
 
     def run(self, progress: bool = True) -> MemoryWrapClassifier:
@@ -176,6 +177,7 @@ class Trainer:
 
     @property
     def inputs_per_step(self) -> int:
+        """Of all processes together; small training sets have no full batch."""
         return min(self.recipe.batch, len(self.labels))
 
     def make_step(self, wish_to_stop: bool = False) -> bool:

@@ -119,4 +119,5 @@ def _load(face: Font, size: int) -> ImageFont.FreeTypeFont:
 
 
 def font_glyph(face: Font, digit: int) -> Glyph:
+    """A digit, 0 to 9, as the font draws it."""
     return _font_glyphs(face)[digit]

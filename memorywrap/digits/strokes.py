@@ -151,6 +151,7 @@ def _fit(strokes: Strokes, height: float) -> tuple[Strokes, np.ndarray]:
 
 
 def stroke_glyph(rng: np.random.Generator, digit: int, width: float) -> Glyph:
+    """A digit, 0 to 9, as a hand draws it with a pen of that width in pixels; never twice alike."""
     strokes, extent = _fit(_jittered_strokes(rng, digit), GLYPH - width)
     side = int(extent.max() + width) + 2
     mask = draw_strokes([stroke + width / 2 for stroke in strokes], side, width)
