@@ -206,7 +206,7 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
 def as_csv(lines: Sequence[dict[str, Any]]) -> str:
     """The table for programs."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]))
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import ImageData, Split
 from memorywrap.encoders import ENCODERS
 from memorywrap.recipes import overridden, recipe_for
-from memorywrap.replicate import PAPER, TABLES, Row, markdown, results, rows
+from memorywrap.replicate import PAPER, TABLES, Row, as_csv, markdown, results, rows
 from memorywrap.runs import RunFolder
 
 SETTINGS = ["--set", "batch=8", "--set", "memory=4", "--set", "epochs=1"]
@@ -130,6 +131,17 @@ def test_printing_trains_nothing(tmp_path, tiny_table, monkeypatch, capsys):
     monkeypatch.setattr(replicate, "train_and_measure", lambda *_, **__: pytest.fail("trained"))
     assert cli.main(["replicate", "tiny", "--out", str(tmp_path), "--print"]) == 0
     assert "| noise | all | std |  |  | 0 | tiny | fast |  |" in capsys.readouterr().out
+
+
+def test_the_tables_in_the_docs_are_those_of_their_run_folders():
+    folder = Path(__file__).parents[1] / "docs" / "measured" / "replicate"
+    tables = sorted(folder.glob("*.md"))
+    assert tables
+    for path in tables:
+        lines = results(rows(path.stem), folder)
+        assert any(line["runs"] for line in lines)
+        assert path.read_text(encoding="utf-8") == markdown(lines)
+        assert path.with_suffix(".csv").read_text(encoding="utf-8") == as_csv(lines)
 
 
 def test_a_table_of_parts_has_one_row_per_part_and_all_differ():
