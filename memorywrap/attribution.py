@@ -339,22 +339,26 @@ class _Path:
         )
         return by_query.flatten(0, 1), by_memory.flatten(0, 1)
 
-    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> list[Tensor]:
-        """Maps (3, height, width) of samples, given the weights (nodes, samples, dim) of the
-        derivatives of their embeddings."""
+    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> Tensor:
+        """Maps (samples, 3, height, width), given the weights (nodes, samples, dim) of the
+        derivatives of the samples' embeddings."""
+        weights = weights.transpose(0, 1)
+        # Where a sample has no memory weight, nothing depends on its pixels, and the encoder need
+        # not be asked: with a contrast that is most of the path.
+        asked = weights.abs().amax(dim=2) > 0  # (samples, nodes)
         paths = [self._points(sample, nodes) for sample in samples]
-        points = torch.cat([points for points, _ in paths]) if paths else samples
-        found = [samples[:0]]
-        for part, weight in zip(
-            points.split(CHUNK),
-            weights.transpose(0, 1).flatten(0, 1).split(CHUNK),
-            strict=True,
-        ):
-            part = part.detach().requires_grad_()
-            with torch.enable_grad():
-                found += torch.autograd.grad(self.embed(part), part, weight)
-        sums = torch.cat(found).unflatten(0, (len(samples), len(nodes))).sum(dim=1)
-        return [total * way for total, (_, way) in zip(sums, paths, strict=True)]
+        sums = torch.zeros_like(samples)
+        if asked.any():
+            points = torch.cat([path[rows] for (path, _), rows in zip(paths, asked, strict=True)])
+            found = []
+            for part, weight in zip(points.split(CHUNK), weights[asked].split(CHUNK), strict=True):
+                part = part.detach().requires_grad_()
+                with torch.enable_grad():
+                    found += torch.autograd.grad(self.embed(part), part, weight)
+            sums.index_add_(0, asked.nonzero()[:, 0], torch.cat(found))
+        for total, (_, way) in zip(sums, paths, strict=True):
+            total.mul_(way)
+        return sums
 
     def _evaluate(self, steps: Sequence[float]) -> None:
         missing = sorted(set(steps) - set(self._values))

@@ -71,6 +71,30 @@ def test_a_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(scene) 
     torch.testing.assert_close(ours.memory_totals, alone.memory_totals)
 
 
+def test_samples_without_weight_cost_no_encoder_pass() -> None:
+    seen = []
+
+    def embed(images: Tensor) -> Tensor:  # alike for white images, apart for coloured ones
+        if images.requires_grad:
+            seen.append(len(images))
+        return 3 * (1 - images).mean(dim=(2, 3)) - 1
+
+    layer = MemoryWrapLayer(3, 4).double()
+    colours = torch.tensor([[1, 0, 0], [0.9, 0, 0], [0, 1, 0.2]]).double()
+    red, reddish, green = colours[:, :, None, None].expand(3, 3, SIZE, SIZE)
+    ours = integrated_gradients(
+        embed, layer, red, torch.stack([reddish, green]), 1, steps=12, shown=[0, 1]
+    )
+    _, expected = captum_one_step_at_a_time(
+        embed, layer, red, torch.stack([reddish, green]), target=1, steps=12
+    )
+    for place in (0, 1):
+        torch.testing.assert_close(ours.memory_maps[place], expected[0, place])
+    assert ours.memory_maps[1].abs().max() > 0
+    path, samples = seen[:2]
+    assert path == 12 < samples < 24  # all of the one sample's path, a part of the other's
+
+
 @pytest.mark.parametrize("layer_type", [MemoryWrapLayer, BaselineMemory])
 @pytest.mark.parametrize("distance", ["cosine", "l2", "dot"])
 def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) -> None:
