@@ -131,7 +131,7 @@ def _trust(prediction: Prediction) -> str:
 
 
 def memories(prediction: Prediction, flip: FlipSet | None = None) -> str:
-    """The samples that the prediction used, by falling weight, and those that hold the answer."""
+    """The samples that the prediction used, by falling weight, and some that hold the answer."""
     if prediction.bank is None:
         return """
 <section class="mw-memory"><h2>No memory</h2>
@@ -156,12 +156,11 @@ training samples its answer rests on. Choose another model to compare.</p></sect
 
 
 def _holding(prediction: Prediction, flip: FlipSet) -> str:
-    """The fewest samples without which the answer would be another."""
+    """A small set of samples without which the answer would be another."""
     if flip.removed is None:
         words, shown = (
             f"""It would still be {escape(prediction.classes[prediction.predicted])}: no set of up to
-            {flip.limit} memories was found that holds this answer. The model leans on the image
-            itself.""",
+            {flip.limit} memories was found that holds this answer.""",
             "",
         )
     else:
@@ -170,6 +169,8 @@ def _holding(prediction: Prediction, flip: FlipSet) -> str:
         these = "this memory" if count == 1 else f"these {count} memories"
         words = f"""Without {these} it would say
             <strong>{escape(prediction.classes[flip.predicted])}</strong>."""
+        if not flip.exact:
+            words += " Fewer might do, too."
         shown = "".join(
             picture(
                 to_pil(prediction.bank.images[index]),
@@ -250,7 +251,7 @@ def explained(explanation: Explanation, rivalry: Explanation | None = None) -> s
             for part in figure_parts(rivalry)
             if part.role != "example"
         ]
-        against = _rivalry(prediction, pairs)
+        against = _rivalry(prediction, pairs) + _warning(rivalry)
     return _explanation_frame(panels, below, against)
 
 
@@ -288,17 +289,22 @@ def _explanation_frame(panels: str, below: str, rivalry: str = "") -> str:
 </section>"""
 
 
+def _warning(explanation: Explanation) -> str:
+    """A person should not have to open anything to learn that a map is not to be trusted."""
+    error = explanation.completeness_error
+    if error is None or (explanation.converged and error <= _CARELESS):
+        return ""
+    return f"""<p class="mw-warning" role="status"><strong>⚠ Read these maps with care.</strong>
+        They miss the model's score by {percent(error)}, even after {explanation.steps} steps.</p>"""
+
+
 def _exactness(explanation: Explanation) -> str:
     if explanation.completeness_error is None:
         method = explanation.method.replace("_", " ")
         return f"""<p class="mw-exact">How exact: {escape(method)} gives no sum that could be
         checked.</p>"""
     error = percent(explanation.completeness_error)
-    # A person should not have to open anything to learn that a map is not to be trusted.
-    warning = ""
-    if not explanation.converged or explanation.completeness_error > _CARELESS:
-        warning = f"""<p class="mw-warning" role="status"><strong>⚠ Read these maps with care.</strong>
-        They miss the model's score by {error}, even after {explanation.steps} steps.</p>"""
+    warning = _warning(explanation)
     return f"""{warning}
 <details class="mw-exact"><summary>how exact: off by <strong>{error}</strong></summary>
 <p>The coloured pixels of the input and of all used memories should add up to how much the model's

@@ -114,6 +114,8 @@ def integrated_gradients(
         raise ValueError(f"unknown baseline {baseline!r}: expected one of {', '.join(BASELINES)}")
     if steps is not None and steps < 1:
         raise ValueError(f"steps: expected at least 1, received {steps}")
+    if (cache is None) != (keys is None):
+        raise ValueError("cache and keys: expected both or neither")
     if cache is None or keys is None:
         cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
     logit = logit_of(layer, target, against)
@@ -269,7 +271,7 @@ class _Path:
         for number, panel in enumerate(panels):
             rows = slice(number * each, (number + 1) * each)
             input_map, memory_totals = maps[rows].sum(dim=0), totals[rows].sum(dim=0)
-            input_total = float(input_map.sum(dtype=torch.float64))
+            input_total = float(input_map.cpu().sum(dtype=torch.float64))
             total = input_total + float(memory_totals.sum())
             parts[panel] = _Part(
                 panel=panel,
@@ -369,7 +371,7 @@ class _Path:
             queries = self.embed(self._points(self.image, missing)[0])
             logits = self.logit(queries, memory)
         self._queries |= dict(zip(missing, queries, strict=True))
-        self._values |= dict(zip(missing, logits.double().tolist(), strict=True))
+        self._values |= dict(zip(missing, logits.cpu().double().tolist(), strict=True))
 
     def _points(self, end: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
         """A picture (3, height, width) at steps of its path, and its way from the baseline."""

@@ -98,7 +98,6 @@ class MemoryWrapClassifier(nn.Module):
         which was fitted to the old ones, is dropped."""
         found = super().load_state_dict(*args, **kwargs)
         if self._bank is not None:
-            self.config = replace(self.config, trust=None)
             embeddings = self.encode(self._bank.images)
             self.set_bank(replace(self._bank, embeddings=embeddings, predicted=None))
         return found
@@ -119,7 +118,10 @@ class MemoryWrapClassifier(nn.Module):
         return self._bank
 
     def set_bank(self, bank: MemoryBank) -> None:
-        """Use this bank from now on; its predictions are computed here if an edit cleared them."""
+        """Use this bank from now on; its predictions are computed here if an edit cleared them. A trust
+        gauge that was fitted to another bank is dropped."""
+        if self._bank is not None:
+            self.config = replace(self.config, trust=None)
         self._bank = self.completed(bank.to(self.device))
 
     @torch.no_grad()
@@ -258,7 +260,7 @@ class MemoryWrapClassifier(nn.Module):
         if not inputs:
             return []
         bank = self._bank if bank is None else bank
-        trust = self.config.trust
+        trust = self.config.trust if bank is self._bank else None
         gauge = None if trust is None else TrustGauge.from_dict(trust)
         results = zip(
             *(part.cpu() for part in self.classify(torch.stack(list(inputs)), bank)), strict=True
@@ -319,6 +321,10 @@ class MemoryWrapClassifier(nn.Module):
                 f"against: expected a class from 0 to {classes - 1}, received {against}"
             )
         prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
+        if against == prediction.predicted:
+            raise ValueError(
+                f"against: expected another class than the predicted one, received {against}"
+            )
         if without:
             bank = (prediction.bank or self._required_bank()).without(without)
             prediction = self.predict_inputs([prediction.pixels], self.completed(bank))[0]

@@ -108,7 +108,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="INDEX",
-        help="memory samples to do without",
+        help="memory samples to do without; after the image",
     )
 
 
@@ -118,6 +118,8 @@ def _predict(
     """As the page and its endpoints answer."""
     image = read_image(name)
     box = tuple(options.crop or classifier.suggest_box(image))
+    if options.without and not classifier.has_memory:
+        raise ValueError("--without: this model has no memory samples to do without")
     try:
         return classifier.predict(image, box=box, without=options.without)
     except IndexError as error:
@@ -213,7 +215,7 @@ def _what_if(options: argparse.Namespace) -> int:
         "flip": flip.to_dict(prediction),
     }
     if options.redraws:
-        train = training_images(classifier.config, most=DRAWN_FROM)
+        train = training_images(classifier.config, DRAWN_FROM, fetch=options.download)
         seeds = range(options.seed * 1009, options.seed * 1009 + options.redraws)
         banks = (random_bank(classifier, train, seed) for seed in seeds)
         answer["redrawn"] = stability(classifier, prediction, banks).to_dict(prediction)

@@ -158,7 +158,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         "confusion": table.tolist(),
     }
     if options.memories:
-        train = evaluation.training_images(config)
+        train = evaluation.training_images(config, fetch=options.download)
         found = evaluation.redrawn_accuracies(
             classifier,
             test,
@@ -190,7 +190,9 @@ def _evaluate_explanations(
     report = measure_explanations(
         classifier,
         test,
-        evaluation.training_images(classifier.config, most=evaluation.DRAWN_FROM),
+        evaluation.training_images(
+            classifier.config, evaluation.DRAWN_FROM, fetch=options.download
+        ),
         Sizes(images=options.images),
         seed=options.seed,
     )
@@ -232,6 +234,8 @@ def _gauge(options: argparse.Namespace) -> int:
         name: load_test(name, classifier.config.classes, fetch=options.download)[1]
         for name in (options.data, *options.exam)
     }
+    if options.data in options.exam:
+        raise ValueError("--exam: expected other images than those of --data")
     held_out = sets.pop(options.data)
     gauge, report = trust_report.fit_gauge(
         classifier, held_out, sets, name=options.data, seed=options.seed
@@ -251,7 +255,7 @@ def _gauge(options: argparse.Namespace) -> int:
     if better:
         print(f"{options.checkpoint} now says with each answer how likely it is right")
     else:
-        print(f"left out of {options.checkpoint}: plain confidence is as good a judge")
+        print(f"left out of {options.checkpoint}: it does not judge better than plain confidence")
     return 0
 
 

@@ -15,6 +15,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import Config
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import (
+    DataError,
     ImageData,
     Split,
     balanced,
@@ -148,16 +149,20 @@ def load_classifier(
     return classifier
 
 
-def training_images(config: Config, most: int | None = None) -> Split:
+def training_images(config: Config, most: int | None = None, *, fetch: bool = False) -> Split:
     """What a model was trained on; of rendered images no more than `most`, which takes less long.
 
     Raises:
-        DataError: the data set is not there.
+        DataError: the data set is not there, or the checkpoint does not say which it was.
     """
+    if "name" not in config.data:
+        raise DataError("this checkpoint does not say what it was trained on: no bank can be drawn")
     samples = config.data.get("samples", config.data.get("train"))
     if config.data["name"] == "digits" and most is not None:
         samples = min(samples, most)
-    return load_data(config.data["name"], samples=samples, seed=config.data.get("seed", 0)).train
+    return load_data(
+        config.data["name"], samples=samples, seed=config.data.get("seed", 0), fetch=fetch
+    ).train
 
 
 def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tensor:

@@ -19,7 +19,7 @@ from memorywrap.attribution import integrated_gradients, logit_of
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.evaluation import random_bank
-from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, methods
+from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, has_baseline, methods
 from memorywrap.methods import attribute
 
 _BASELINE = "white"
@@ -167,7 +167,12 @@ def _methods(
             deletion.append(metrics.pixel_curve(score, picture, order, start))
             insertion.append(metrics.pixel_curve(score, picture, order, start, insert=True))
             if method != "random order" and number < sizes.perturbed:
-                pair = metrics.infidelity_and_sensitivity(logit, picture, maps, seed=seed + number)
+                from_start = {"input_x_gradient": torch.zeros_like(picture)}.get(
+                    method, start if has_baseline(method) else None
+                )
+                pair = metrics.infidelity_and_sensitivity(
+                    logit, picture, maps, start=from_start, seed=seed + number
+                )
                 infidelity.append(pair[0])
                 sensitivity.append(pair[1])
         found[method] = {
@@ -210,14 +215,14 @@ def _culprits(
     sizes: Sizes,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Samples with a wrong label are planted: area under ROC of finding them by contribution, and,
-    to compare, by memory weight."""
-    found: dict[str, list[float]] = {"by contribution": [], "by weight": []}
+    """Samples with a wrong label are planted: area under ROC of finding them by contribution and, to
+    compare, by memory weight, and by whether the model itself reads them as their label."""
+    found: dict[str, list[float]] = {"by contribution": [], "by weight": [], "by prediction": []}
     assert classifier.bank is not None
     size, classes = len(classifier.bank), len(classifier.config.classes)
     for redraw in range(sizes.redraws):
         bank = random_bank(classifier, train, seed + 101 + redraw)
-        planted = metrics.random_order(size, seed + 201 + redraw)[: sizes.planted]
+        planted = metrics.random_order(size, seed + 201 + redraw)[: min(sizes.planted, size // 2)]
         labels = bank.labels.clone()
         labels[planted] = (
             labels[planted] + 1 + torch.arange(len(planted)) % (classes - 1)
@@ -231,9 +236,14 @@ def _culprits(
         is_planted = torch.zeros(size, dtype=torch.bool)
         is_planted[planted] = True
         by_contribution = metrics.culprit_scores(explanations, labels)
-        by_weight = torch.stack([e.prediction.weights for e in explanations]).sum(dim=0)
-        found["by contribution"].append(metrics.auroc(by_contribution, is_planted))
-        found["by weight"].append(metrics.auroc(by_weight, is_planted))
+        by_weight = metrics.culprit_scores(explanations, labels, by_weight=True)
+        by_prediction = (labels != bank.predicted).double()
+        for how, scores in (
+            ("by contribution", by_contribution),
+            ("by weight", by_weight),
+            ("by prediction", by_prediction),
+        ):
+            found[how].append(metrics.auroc(scores, is_planted))
     return found
 
 

@@ -25,6 +25,10 @@ _QUIET: Colour = (96, 103, 112)
 _FRAME: Colour = (208, 212, 218)
 
 
+# Maps this much smaller than the input's are nothing but rounding.
+_ROUNDING = 1e-5
+
+
 class FigurePart(NamedTuple):
     """One picture of an explanation beside its map.
 
@@ -46,7 +50,9 @@ def enlarged(image: Image.Image, side: int = 256) -> Image.Image:
     return image.resize((side, side), Image.Resampling.NEAREST)
 
 
-def overlay(pixels: Tensor, attribution: Tensor, side: int = 256) -> Image.Image:
+def overlay(
+    pixels: Tensor, attribution: Tensor, side: int = 256, *, least: float = 0.0
+) -> Image.Image:
     """An attribution map over a pale grey copy of its image: blue supports, orange opposes.
 
     Args:
@@ -54,6 +60,7 @@ def overlay(pixels: Tensor, attribution: Tensor, side: int = 256) -> Image.Image
         attribution: (3, height, width), any scale; summed over the channels. Full colour is the
             99th percentile of its magnitude.
         side: of the picture, in pixels.
+        least: what full colour stands for at least, so that rounding is not painted as a map.
     """
     grey = np.asarray(to_pil(pixels).convert("L"), dtype=np.float32)[..., None]
     # A faint drawing of the image stays visible under the colours, stretched to the same contrast
@@ -61,7 +68,7 @@ def overlay(pixels: Tensor, attribution: Tensor, side: int = 256) -> Image.Image
     low, high = np.quantile(grey, (0.02, 0.98))
     pale = 186 + 64 * np.clip((grey - low) / max(high - low, 1.0), 0, 1)
     by_pixel = attribution.sum(dim=0).numpy()
-    scale = float(np.quantile(np.abs(by_pixel), 0.99))
+    scale = max(float(np.quantile(np.abs(by_pixel), 0.99)), least)
     strength = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
     colour = np.where(by_pixel[..., None] >= 0, SUPPORT, OPPOSE)
     blended = pale * (1 - strength) + colour * strength
@@ -81,6 +88,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
             overlay(prediction.pixels, explanation.input_map, side),
         )
     ]
+    least = _ROUNDING * float(explanation.input_map.abs().max())
     for role in ("example", "counterfactual", "contrast"):
         index = getattr(prediction, role)
         if index is None:
@@ -92,7 +100,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
                 role,
                 _caption(role, prediction, index),
                 to_pil(pixels),
-                overlay(pixels, explanation.memory_maps[index], side),
+                overlay(pixels, explanation.memory_maps[index], side, least=least),
             )
         )
     return parts

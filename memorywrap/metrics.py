@@ -129,7 +129,12 @@ def memory_deletion(
 
 
 def infidelity_and_sensitivity(
-    score: Score, picture: Tensor, attribute: Callable[[Tensor], Tensor], *, seed: int = 0
+    score: Score,
+    picture: Tensor,
+    attribute: Callable[[Tensor], Tensor],
+    *,
+    start: Tensor | None = None,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """captum.metrics' infidelity (small noise) and maximal sensitivity of an attribution.
 
@@ -137,12 +142,21 @@ def infidelity_and_sensitivity(
         score: the attributed logit.
         picture: (3, height, width).
         attribute: pictures (batch, 3, height, width) -> maps of the same shape.
+        start: (3, height, width), the baseline of maps that are multiplied by (picture - baseline);
+            not given for maps that are gradients.
         seed: of the random perturbations.
+
+    Returns:
+        Infidelity, scaled so that the size of the map does not matter, and the largest relative
+        change of the map, both 0 at best.
     """
+    way = torch.ones_like(picture) if start is None else picture - start
+    moves = way != 0  # where there is no way, there is nothing to attribute: no noise there either
+    way = torch.where(moves, way, torch.ones_like(way))
 
     def perturb(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        noise = 0.1 * torch.randn_like(pictures)
-        return noise, pictures - noise
+        noise = 0.1 * torch.randn_like(pictures) * moves
+        return noise / way, pictures - noise
 
     def as_tuple(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # sensitivity_max passes and expects a tuple of inputs, even where it was given a tensor.
@@ -161,7 +175,9 @@ def infidelity_and_sensitivity(
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's correlation of two maps of the same shape."""
+    """Spearman's correlation of two maps of the same shape; 0 where one of them is constant."""
+    if first.min() == first.max() or second.min() == second.max():
+        return 0.0
     ranks = torch.stack([_ranks(first.flatten()), _ranks(second.flatten())])
     return float(torch.corrcoef(ranks)[0, 1])
 
@@ -209,7 +225,9 @@ def randomisation_check(
     return found
 
 
-def culprit_scores(explanations: Sequence[Explanation], labels: Tensor) -> Tensor:
+def culprit_scores(
+    explanations: Sequence[Explanation], labels: Tensor, *, by_weight: bool = False
+) -> Tensor:
     """How much each memory sample speaks for classes other than its label.
 
     A sample that carries the wrong label, or a patch of another class, supports predictions of a
@@ -218,13 +236,16 @@ def culprit_scores(explanations: Sequence[Explanation], labels: Tensor) -> Tenso
     Args:
         explanations: of many inputs, with contributions.
         labels: (memory,), the labels the bank claims.
+        by_weight: add up memory weights in place of contributions, to compare.
 
     Returns:
         (memory,), the sum over inputs of contributions to a predicted class that is not the label.
     """
     scores = torch.zeros(len(labels), dtype=torch.float64)
     for explanation in explanations:
-        for index, value in explanation.memory_contributions.items():
+        prediction = explanation.prediction
+        weights = {index: float(prediction.weights[index]) for index in prediction.used}
+        for index, value in (weights if by_weight else explanation.memory_contributions).items():
             if int(labels[index]) != explanation.prediction.predicted:
                 scores[index] += value
     return scores

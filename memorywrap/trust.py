@@ -24,7 +24,7 @@ SIGNALS = (
     "highest weight",
 )
 
-_PULL = 1e-4  # of the standardised slopes towards zero
+_RIDGE = 1e-4  # pulls the standardised slopes towards zero
 
 
 def signals(logits: Tensor, weights: Tensor, similarity: Tensor, predicted: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class TrustGauge:
 
 
 def fit(signals: Tensor, right: Tensor) -> TrustGauge:
-    """The gauge that tells right from wrong predictions best (maximum likelihood).
+    """The gauge that tells right from wrong predictions best (maximum likelihood, with a faint ridge).
 
     Args:
         signals: (n, len(SIGNALS)), of images that the model did not learn from.
@@ -111,15 +111,19 @@ def fit(signals: Tensor, right: Tensor) -> TrustGauge:
             "a trust gauge needs both right and wrong predictions to learn from: "
             f"of {len(right)} images, {int(right.sum())} were right; take more or harder ones"
         )
-    centre, scale = signals.mean(dim=0), signals.std(dim=0).clamp_min(1e-9)
-    inputs = torch.cat([(signals - centre) / scale, signals.new_ones(len(signals), 1)], dim=1)
+    centre, scale = signals.mean(dim=0), signals.std(dim=0)
+    # A signal that hardly varies, as in a bank of one sample, tells nothing: its slope stays 0.
+    varies = scale > 1e-6
+    scale = torch.where(varies, scale, torch.ones_like(scale))
+    standard = torch.where(varies, (signals - centre) / scale, torch.zeros_like(signals))
+    inputs = torch.cat([standard, signals.new_ones(len(signals), 1)], dim=1)
     found = inputs.new_zeros(inputs.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([found], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        wrong = functional.binary_cross_entropy_with_logits(inputs @ found, right.double())
-        total = wrong + _PULL * found[:-1].square().sum()
+        surprise = functional.binary_cross_entropy_with_logits(inputs @ found, right.double())
+        total = surprise + _RIDGE * found[:-1].square().sum()
         total.backward()
         return total
 
@@ -148,11 +152,9 @@ def risk_coverage(confidence: Tensor, right: Tensor) -> Tensor:
 
 def calibration_error(probability: Tensor, right: Tensor, bins: int = 15) -> float:
     """Expected calibration error: mean gap between probability and share of right answers, over
-    bins of equally many answers (Nixon et al., arXiv 1904.01685)."""
-    order = probability.argsort(stable=True)
-    return sum(
-        len(part)
-        / len(order)
-        * abs(float(probability[part].mean()) - float(right[part].double().mean()))
-        for part in order.chunk(bins)
-    )
+    bins of equally many answers (Nixon et al., arXiv 1904.01685). Of answers of equal probability each
+    counts as right as all of them are on average."""
+    known, place, counts = probability.unique(return_inverse=True, return_counts=True)
+    shares = torch.zeros_like(known).index_add_(0, place, right.to(known)) / counts
+    gaps = (known - shares).repeat_interleave(counts)
+    return float(sum(part.sum().abs() for part in gaps.tensor_split(bins)) / len(gaps))

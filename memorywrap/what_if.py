@@ -145,15 +145,16 @@ class Stability:
         agreement: share of them with the same predicted class.
         interval: 95 % confidence interval of that share (Wilson).
         classes: how often each class index was predicted.
-        recurrent: pixel digests of the samples used in most of the banks they were in, with
-            (times used, times in the bank), most recurrent first.
+        recurrent: pixel digests of the samples that were drawn at least twice and used in most of
+            their banks, with (label, times used, times in the bank), the most certain first: by
+            the lower end of their share's confidence interval.
     """
 
     runs: int
     agreement: float
     interval: tuple[float, float]
     classes: dict[int, int]
-    recurrent: list[tuple[bytes, int, int]]
+    recurrent: list[tuple[bytes, int, int, int]]
 
     def to_dict(self, prediction: Prediction, most: int = 10) -> dict[str, Any]:
         """For JSON, with class names and at most so many recurrent samples."""
@@ -163,8 +164,13 @@ class Stability:
             "interval": list(self.interval),
             "classes": {prediction.classes[index]: n for index, n in self.classes.items()},
             "recurrent": [
-                {"sample": key.hex(), "used": used, "drawn": drawn}
-                for key, used, drawn in self.recurrent[:most]
+                {
+                    "sample": key.hex(),
+                    "label": prediction.classes[label],
+                    "used": used,
+                    "drawn": drawn,
+                }
+                for key, label, used, drawn in self.recurrent[:most]
             ],
         }
 
@@ -186,10 +192,12 @@ def stability(
     classes: Counter[int] = Counter()
     used: Counter[bytes] = Counter()
     present: Counter[bytes] = Counter()
+    labels: dict[bytes, int] = {}
     for bank in banks:
         logits, weights, _ = classifier.read(query, bank)
         classes[int(logits[0].argmax())] += 1
         present.update(bank.keys)
+        labels.update(zip(bank.keys, bank.labels.tolist(), strict=True))
         used.update(bank.keys[index] for index in (weights[0] > 0).nonzero().flatten().tolist())
     runs = sum(classes.values())
     if runs == 0:
@@ -201,8 +209,11 @@ def stability(
         interval=wilson_interval(agreed, runs),
         classes=dict(classes),
         recurrent=[
-            (key, times, present[key])
-            for key, times in sorted(used.items(), key=lambda kv: (-kv[1] / present[kv[0]], -kv[1]))
+            (key, labels[key], times, present[key])
+            for key, times in sorted(
+                used.items(), key=lambda kv: -wilson_interval(kv[1], present[kv[0]])[0]
+            )
+            if present[key] > 1 and 2 * times > present[key]
         ],
     )
 

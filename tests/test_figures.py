@@ -130,3 +130,11 @@ def test_the_bank_at_a_glance():
 )
 def test_percentages_are_never_rounded_to_certainty(part, text):
     assert percent(part) == text
+
+
+def test_rounding_is_not_painted_as_a_map() -> None:
+    pixels = torch.full((3, 8, 8), 200, dtype=torch.uint8)
+    faint = 1e-7 * torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    blank = overlay(pixels, torch.zeros(3, 8, 8), 8)
+    assert np.array_equal(np.asarray(overlay(pixels, faint, 8, least=1e-3)), np.asarray(blank))
+    assert not np.array_equal(np.asarray(overlay(pixels, faint, 8)), np.asarray(blank))

@@ -116,6 +116,25 @@ def test_the_gradient_of_a_linear_score_is_faithful_and_noise_is_not() -> None:
     assert noise[1] > 0.1
 
 
+def test_exact_attribution_from_a_baseline_is_faithful_too() -> None:
+    torch.manual_seed(0)
+    weights, picture = torch.randn(3, 6, 6), torch.rand(3, 6, 6)
+    start = torch.ones(3, 6, 6)
+    picture[:, 0] = 1.0  # no way to go there
+
+    def exact(pictures: Tensor) -> Tensor:
+        return weights * (pictures - start)
+
+    faithful, _ = infidelity_and_sensitivity(weighted(weights), picture, exact, start=start)
+    assert faithful == pytest.approx(0.0, abs=1e-6)
+    as_gradient, _ = infidelity_and_sensitivity(weighted(weights), picture, exact)
+    assert as_gradient > 0.2
+
+
+def test_a_constant_map_correlates_with_nothing() -> None:
+    assert rank_correlation(torch.zeros(4), torch.arange(4.0)) == 0.0
+
+
 def test_rank_correlation_by_hand() -> None:
     rising = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert rank_correlation(rising, rising.exp()) == pytest.approx(1.0)

@@ -71,6 +71,9 @@ def test_a_bank_without_the_predicted_class_has_finite_signals() -> None:
         torch.tensor([1, 1]),
     )
     assert found.isfinite().all()
+    # Judged by all samples, then.
+    assert by_name(found)["similarity"] == pytest.approx(0.7)
+    assert by_name(found)["similarity ahead"] == pytest.approx(0.0)
 
 
 def test_risk_coverage_by_hand() -> None:
@@ -88,7 +91,7 @@ def test_the_order_among_equals_makes_no_difference() -> None:
 
 
 def test_calibration_error_is_nought_for_true_shares_and_large_for_boasts() -> None:
-    right = torch.tensor([True, False] * 30)
+    right = torch.tensor([True] * 30 + [False] * 30)  # in whatever order equals come
     assert calibration_error(torch.full((60,), 0.5), right, bins=3) == pytest.approx(0.0)
     assert calibration_error(torch.full((60,), 0.9), right, bins=3) == pytest.approx(0.4)
 
@@ -104,6 +107,12 @@ def test_fitting_finds_the_gauge_that_made_the_answers() -> None:
     fitted = fit(*chances(40_000, GAUGE))
     assert fitted.offset == pytest.approx(GAUGE.offset, abs=0.08)
     assert fitted.slopes == pytest.approx(GAUGE.slopes, abs=0.08)
+
+
+def test_a_signal_that_never_varies_is_left_out() -> None:
+    found, right = chances(2000, GAUGE)
+    found[:, 2] = 0.3 + 1e-12 * found[:, 2]
+    assert fit(found, right).slopes[2] == 0.0
 
 
 def test_what_cannot_be_learned_from_is_said() -> None:
@@ -138,6 +147,15 @@ def test_a_prediction_judges_itself_by_its_evidence() -> None:
 
 def test_without_a_gauge_nothing_is_claimed() -> None:
     assert tiny.classifier().predict(tiny.picture()).trust is None
+
+
+def test_the_gauge_is_for_the_bank_it_was_fitted_on() -> None:
+    model = tiny.classifier(trust=GAUGE.to_dict())
+    before = model.predict(tiny.picture())
+    assert before.trust is not None
+    assert model.predict(tiny.picture(), without=before.used[:1]).trust is None
+    model.set_bank(model.bank.without(before.used[:1]))
+    assert model.predict(tiny.picture()).trust is None
 
 
 def test_new_weights_make_the_gauge_void() -> None:

@@ -96,10 +96,24 @@ def test_stability_counts_banks_that_agree() -> None:
     seen = prediction(model, 1)
     same = stability(model, seen, [model.bank] * 4)
     assert (same.runs, same.agreement, same.classes) == (4, 1.0, {seen.predicted: 4})
-    assert {key for key, _, _ in same.recurrent} == {model.bank.keys[i] for i in seen.used}
-    assert all((times, present) == (4, 4) for _, times, present in same.recurrent)
+    labels = {model.bank.keys[i]: int(model.bank.labels[i]) for i in seen.used}
+    assert same.recurrent == [(key, labels[key], 4, 4) for key, *_ in same.recurrent]
+    assert {key for key, *_ in same.recurrent} == set(labels)
     with pytest.raises(ValueError, match="at least one redrawn bank"):
         stability(model, seen, [])
+
+
+def test_recurrent_samples_were_used_in_most_of_the_banks_that_held_them() -> None:
+    model = classifier(1, size=8)
+    seen = prediction(model, 1)
+    first = seen.used[0]
+    key = model.bank.keys[first]
+    without = [model.bank.without([first])] * 3  # it is in the bank, and cannot be used
+    assert key not in {row[0] for row in stability(model, seen, [model.bank, *without]).recurrent}
+    often = stability(model, seen, [*[model.bank] * 4, *without]).recurrent
+    assert (key, int(model.bank.labels[first]), 4, 7) in often
+    assert often[0][2:] == (7, 7)  # the more certain come first
+    assert stability(model, seen, [model.bank]).recurrent == []  # once is no recurrence
 
 
 def test_wilson_interval_by_hand() -> None:
