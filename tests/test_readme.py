@@ -16,7 +16,7 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
-from memorywrap import bench, cli, commands_training, datasets
+from memorywrap import bench, cli, commands_training, datasets, evaluation
 from memorywrap.datasets import ImageData, Split
 
 __all__ = ["page", "page_checkpoints"]
@@ -65,7 +65,7 @@ def shortened(monkeypatch, tmp_path):
         version = {"name": name, "format": "png", "train": 20, "test": 20}
         return ImageData(name, classes, split, split, version)
 
-    for module in (commands_training, datasets):
+    for module in (commands_training, datasets, evaluation):
         monkeypatch.setattr(module, "load_data", load_data)
     result = {"measured": {"digits:test": {"accuracy": 90.0, "images": 20}}}
     monkeypatch.setattr(commands_training, "train_and_measure", lambda *_, **__: result)
