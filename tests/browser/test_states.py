@@ -112,7 +112,10 @@ def test_maps_that_miss_the_score_come_with_a_warning(visit, monkeypatch):
     monkeypatch.setattr(attribution, "TOLERANCE", 0.0)
     tab = visit()
     pick(tab, 0)
-    expect(tab.locator(".mw-warning")).to_contain_text("Read these maps with care")
+    warnings = tab.locator(".mw-warning")
+    expect(warnings).to_have_count(2)  # of the plain maps, and of those against the rival
+    for warning in warnings.all():
+        expect(warning).to_contain_text("Read these maps with care")
 
 
 def test_settings_take_effect_at_once_and_methods_without_a_sum_say_so(visit):
