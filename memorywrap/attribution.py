@@ -7,34 +7,27 @@ arXiv 1703.01365, for the method; La Rosa et al., arXiv 2106.01440, for its use 
 `PathCache` knows the way of each memory sample, so what is left for an explanation is the input's own
 path; the total contribution of every sample is then a quadrature of (gradient of the logit by its
 embedding) . (derivative of its embedding), and only samples that are shown as maps cost encoder passes.
-
-The encoder is smooth along the path and costly; the head has the kinks and costs nothing. So with
-automatic steps the head is asked at many more points than the encoder (see `quadrature`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from memorywrap.baselines import BASELINES, STARTS
-from memorywrap.path_cache import CHUNK, Embed, PathCache
+from memorywrap.baselines import BASELINES
+from memorywrap.joint_path import JointPath, Logit, PathPart
+from memorywrap.path_cache import Embed, PathCache
 from memorywrap.quadrature import (
     PANEL_STEPS,
     Panel,
-    Rule,
     first_panels,
     gauss_rule,
     halves,
-    nodes_of,
     product_rule,
 )
-
-# (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
-Logit = Callable[[Tensor, Tensor], Tensor]
 
 MAX_STEPS = 96
 TOLERANCE = 0.002
@@ -120,14 +113,16 @@ def integrated_gradients(
         cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
     logit = logit_of(layer, target, against)
     found = [
-        _one_path(_Path(embed, logit, image, memory, start, cache, keys), steps, shown, contrast)
+        _one_path(
+            JointPath(embed, logit, image, memory, start, cache, keys), steps, shown, contrast
+        )
         for start in BASELINES[baseline]
     ]
     return found[0] if len(found) == 1 else _averaged(found)
 
 
 def _one_path(
-    path: _Path, steps: int | None, shown: Sequence[int], contrast: tuple[Tensor, bytes] | None
+    path: JointPath, steps: int | None, shown: Sequence[int], contrast: tuple[Tensor, bytes] | None
 ) -> Attribution:
     """Attribution along the path from one start."""
     if steps is None:
@@ -203,199 +198,22 @@ def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit
     return logit
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What one panel adds to the integral."""
-
-    panel: Panel
-    rule: Rule
-    nodes: list[float]  # positions on the path
-    queries: Tensor  # (nodes, dim), the input's embeddings at the nodes
-    by_memory: Tensor  # (nodes, used, dim), what the memory embeddings' derivatives are weighed by
-    input_map: Tensor  # (3, height, width)
-    input_total: float
-    memory_totals: Tensor  # (used,)
-    error: float  # of the panel's total against the logit at its ends
-
-
-class _Path:
-    """One image and its used samples on their way from a start."""
-
-    def __init__(
-        self,
-        embed: Embed,
-        logit: Logit,
-        image: Tensor,
-        memory: Tensor,
-        start: str,
-        cache: PathCache,
-        keys: Sequence[bytes],
-    ):
-        self.embed, self.logit = embed, logit
-        self.memory, self.start, self.cache, self.keys = memory, start, cache, list(keys)
-        self.image = image
-        self._queries: dict[float, Tensor] = {}  # at ends of panels: (dim,)
-        self._values: dict[float, float] = {}  # the logit there
-
-    def value(self, step: float) -> float:
-        """The logit at a step of the path."""
-        self._evaluate([step])
-        return self._values[step]
-
-    def integrate(self, panels: Sequence[Panel], rule: Rule) -> dict[Panel, _Part]:
-        """Integrate over panels, each by the rule."""
-        nodes = nodes_of(panels, rule)
-        each = len(rule.nodes)
-        self._evaluate([end for panel in panels for end in panel])
-        memory, derivatives = self.cache.derivatives(
-            self.keys, self.memory, self.start, nodes
-        )  # each (panels * nodes, used, dim)
-
-        images, way = self._points(self.image, nodes)
-        chunks = []
-        with torch.enable_grad():
-            for part in images.split(CHUNK):
-                part = part.detach().requires_grad_()
-                chunks.append((part, self.embed(part)))
-        queries = torch.cat([embedded.detach() for _, embedded in chunks])
-        by_query, by_memory = self._weigh(panels, rule, queries, memory, self.keys, self.memory)
-        maps = torch.cat(
-            [
-                torch.autograd.grad(embedded, part, weight)[0]
-                for (part, embedded), weight in zip(chunks, by_query.split(CHUNK), strict=True)
-            ]
-        ).mul_(way)
-        totals = (by_memory * derivatives).sum(dim=2)  # (panels * nodes, used)
-
-        parts = {}
-        for number, panel in enumerate(panels):
-            rows = slice(number * each, (number + 1) * each)
-            input_map, memory_totals = maps[rows].sum(dim=0), totals[rows].sum(dim=0)
-            input_total = float(input_map.cpu().sum(dtype=torch.float64))
-            total = input_total + float(memory_totals.sum())
-            parts[panel] = _Part(
-                panel=panel,
-                rule=rule,
-                nodes=nodes[rows],
-                queries=queries[rows],
-                by_memory=by_memory[rows],
-                input_map=input_map,
-                input_total=input_total,
-                memory_totals=memory_totals,
-                error=total - (self._values[panel[1]] - self._values[panel[0]]),
-            )
-        return parts
-
-    def memory_maps(self, parts: Sequence[_Part], shown: Sequence[int]) -> dict[int, Tensor]:
-        """Maps (3, height, width) of the used samples at these positions."""
-        weights = torch.cat([part.by_memory for part in parts])  # (nodes, used, dim)
-        nodes = [node for part in parts for node in part.nodes]
-        maps = self._maps(self.memory[list(shown)], nodes, weights[:, list(shown)])
-        return dict(zip(shown, maps, strict=True))
-
-    def contrast_map(self, parts: Sequence[_Part], contrast: Tensor, key: bytes) -> Tensor:
-        """Map (3, height, width) of a sample that joins the used ones."""
-        keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
-        nodes = [node for part in parts for node in part.nodes]
-        # Not `embeddings`: at the nodes, those are known together with their derivatives.
-        memory, _ = self.cache.derivatives(keys, samples, self.start, nodes)
-        queries = torch.cat([part.queries for part in parts])
-        panels = [part.panel for part in parts]
-        _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)
-        return self._maps(contrast[None], nodes, by_memory[:, -1:])[0]
-
-    def _weigh(
-        self,
-        panels: Sequence[Panel],
-        rule: Rule,
-        queries: Tensor,
-        memory: Tensor,
-        keys: Sequence[bytes],
-        samples: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """What the encoder's derivatives at the nodes are weighed by in the integral: of the query
-        (panels * nodes, dim) and of the memory (panels * nodes, samples, dim), given both there."""
-        count = len(panels)
-        ends = [[panel[side] for panel in panels] for side in (0, 1)]
-        both_queries = [torch.stack([self._queries[end] for end in side]) for side in ends]
-        both_memory = [self.cache.embeddings(keys, samples, self.start, side) for side in ends]
-
-        def interpolated(starts: Tensor, at_nodes: Tensor, stops: Tensor) -> Tensor:
-            known = torch.cat(
-                [starts[:, None], at_nodes.unflatten(0, (count, -1)), stops[:, None]], dim=1
-            )
-            return torch.einsum("tn,pn...->pt...", rule.values.to(known), known).flatten(0, 1)
-
-        points = interpolated(both_queries[0], queries, both_queries[1]).detach().requires_grad_()
-        samples_there = (
-            interpolated(both_memory[0], memory, both_memory[1]).detach().requires_grad_()
-        )
-        with torch.enable_grad():
-            total = self.logit(points, samples_there).sum()
-        gradients = torch.autograd.grad(total, (points, samples_there))
-        widths = torch.tensor([high - low for low, high in panels]).to(queries)
-        scaled = (rule.weights[:, None] * rule.slopes).to(queries)  # (points, nodes)
-        by_query, by_memory = (
-            torch.einsum("p,tn,pt...->pn...", widths, scaled, gradient.unflatten(0, (count, -1)))
-            for gradient in gradients
-        )
-        return by_query.flatten(0, 1), by_memory.flatten(0, 1)
-
-    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> Tensor:
-        """Maps (samples, 3, height, width), given the weights (nodes, samples, dim) of the
-        derivatives of the samples' embeddings."""
-        weights = weights.transpose(0, 1)
-        # Where a sample has no memory weight, nothing depends on its pixels, and the encoder need
-        # not be asked: with a contrast that is most of the path.
-        asked = weights.abs().amax(dim=2) > 0  # (samples, nodes)
-        paths = [self._points(sample, nodes) for sample in samples]
-        sums = torch.zeros_like(samples)
-        if asked.any():
-            points = torch.cat([path[rows] for (path, _), rows in zip(paths, asked, strict=True)])
-            found = []
-            for part, weight in zip(points.split(CHUNK), weights[asked].split(CHUNK), strict=True):
-                part = part.detach().requires_grad_()
-                with torch.enable_grad():
-                    found += torch.autograd.grad(self.embed(part), part, weight)
-            sums.index_add_(0, asked.nonzero()[:, 0], torch.cat(found))
-        for total, (_, way) in zip(sums, paths, strict=True):
-            total.mul_(way)
-        return sums
-
-    def _evaluate(self, steps: Sequence[float]) -> None:
-        missing = sorted(set(steps) - set(self._values))
-        if not missing:
-            return
-        memory = self.cache.embeddings(self.keys, self.memory, self.start, missing)
-        with torch.no_grad():
-            queries = self.embed(self._points(self.image, missing)[0])
-            logits = self.logit(queries, memory)
-        self._queries |= dict(zip(missing, queries, strict=True))
-        self._values |= dict(zip(missing, logits.cpu().double().tolist(), strict=True))
-
-    def _points(self, end: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """A picture (3, height, width) at steps of its path, and its way from the baseline."""
-        start = STARTS[self.start](end[None])[0]
-        at = torch.tensor(steps).to(end)[:, None, None, None]
-        return start + at * (end - start), end - start
-
-
-def _steps(parts: dict[Panel, _Part]) -> int:
+def _steps(parts: dict[Panel, PathPart]) -> int:
     return sum(len(part.nodes) for part in parts.values())
 
 
-def _error(parts: dict[Panel, _Part]) -> float:
+def _error(parts: dict[Panel, PathPart]) -> float:
     """Errors of all panels without letting them cancel: a bound on the completeness error."""
     return sum(abs(part.error) for part in parts.values())
 
 
-def _settled(parts: dict[Panel, _Part], change: float) -> bool:
+def _settled(parts: dict[Panel, PathPart], change: float) -> bool:
     """Whether the completeness error is within the tolerance, and not by cancellation alone."""
     signed = abs(sum(part.error for part in parts.values()))
     return signed <= TOLERANCE * abs(change) and _error(parts) <= SLACK * TOLERANCE * abs(change)
 
 
-def _worst(parts: dict[Panel, _Part], change: float) -> list[Panel]:
+def _worst(parts: dict[Panel, PathPart], change: float) -> list[Panel]:
     """The panels with the largest errors, at least one: the others add up to little."""
     left = _error(parts)
     worst = []

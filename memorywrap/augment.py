@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from memorywrap.images import to_unit
+
 _CUTOUT_GREY = 0.5
 
 
@@ -53,9 +55,9 @@ def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Te
         float32 (n, 3, height, width).
     """
     if settings.rotate or settings.scale or settings.shear:
-        pixels = _warp(images.float() / 255.0, settings, generator)
+        pixels = _warp(to_unit(images), settings, generator)
     else:
-        pixels = _shift(images, settings, generator).float() / 255.0
+        pixels = to_unit(_shift(images, settings, generator))
     if settings.brightness or settings.contrast or settings.colour or settings.invert:
         pixels = _recolour(pixels, settings, generator)
     if settings.cutout:

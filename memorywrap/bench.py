@@ -29,7 +29,7 @@ from memorywrap.attribution import integrated_gradients
 from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explain import Prediction, explain
-from memorywrap.images import to_pil
+from memorywrap.images import to_pil, to_unit
 from memorywrap.path_cache import PathCache
 
 PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
@@ -153,7 +153,7 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
         },
     )
 
-    alone = pixels.to(classifier.device) / 255.0
+    alone = to_unit(pixels, classifier.device)
     batch = alone.repeat(_BATCH // _INPUTS + 1, 1, 1, 1)[:_BATCH]
     embed = torch.no_grad()(classifier.embed)
     embed(batch)  # the first pass chooses kernels and allocates
@@ -196,7 +196,7 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     for cache, prediction in zip(prepared, predictions, strict=True):
         bank = prediction.bank
         chosen = [*prediction.used, *{prediction.contrast} - {None}]
-        samples = bank.images[chosen].to(classifier.device) / 255.0
+        samples = to_unit(bank.images[chosen], classifier.device)
         cache.warm([bank.keys[index] for index in chosen], samples, "white")
     errors = report.time(_WARM, ours(prepared), _INPUTS)
     report.time(
@@ -287,8 +287,8 @@ def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache:
     integrated_gradients(
         cache.embed,
         classifier.head,
-        prediction.pixels.to(classifier.device) / 255.0,
-        bank.images[prediction.used].to(classifier.device) / 255.0,
+        to_unit(prediction.pixels, classifier.device),
+        to_unit(bank.images[prediction.used], classifier.device),
         prediction.predicted,
         cache=cache,
         keys=[bank.keys[index] for index in prediction.used],
@@ -298,8 +298,8 @@ def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache:
 def _published(classifier: MemoryWrapClassifier, prediction: Prediction) -> float:
     """The published procedure for one image; returns its completeness error."""
     encoder, mean, std = classifier.encoder, classifier.mean, classifier.std
-    bank = prediction.bank.images.to(classifier.device) / 255.0
-    image = prediction.pixels[None].to(classifier.device) / 255.0
+    bank = to_unit(prediction.bank.images, classifier.device)
+    image = to_unit(prediction.pixels[None], classifier.device)
     auxiliary = bank.flip(0)  # the script draws another memory to predict the memory samples with
 
     def model(images: Tensor, memory: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
 from memorywrap.encoders import create_encoder, folded, mirrored
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
-from memorywrap.images import Box, ImageSource, read_image, to_input
+from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge
@@ -74,6 +74,7 @@ class MemoryWrapClassifier(nn.Module):
         classifier = cls(saved.config)
         try:
             checkpoint.load_strictly(classifier, saved.weights)
+            classifier.config = saved.config  # with the trust gauge, which goes with these weights
             classifier.eval().requires_grad_(False).to(choose_device(device))
             if classifier.has_memory and saved.bank is not None:
                 classifier.set_bank(classifier.make_bank(*saved.bank))
@@ -97,6 +98,7 @@ class MemoryWrapClassifier(nn.Module):
         """As of `torch.nn.Module`; the bank is encoded anew by the new weights, and a trust gauge,
         which was fitted to the old ones, is dropped."""
         found = super().load_state_dict(*args, **kwargs)
+        self.config = replace(self.config, trust=None)
         if self._bank is not None:
             embeddings = self.encode(self._bank.images)
             self.set_bank(replace(self._bank, embeddings=embeddings, predicted=None))
@@ -178,9 +180,7 @@ class MemoryWrapClassifier(nn.Module):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Embeddings (n, dim) of uint8 images (n, 3, height, width), in chunks."""
-        return torch.cat(
-            [self.embed(part.to(self.device) / 255.0) for part in images.split(_CHUNK)]
-        )
+        return torch.cat([self.embed(to_unit(part, self.device)) for part in images.split(_CHUNK)])
 
     def forward(self, images: Tensor, memory: Tensor | None = None) -> Tensor:
         """Logits (batch, classes), as for training: both encoded, in one pass.
@@ -358,7 +358,7 @@ class MemoryWrapClassifier(nn.Module):
         """
         bank = self._required_bank()
         chosen = list(range(len(bank)) if samples is None else samples)
-        pixels = bank.images[chosen].to(self.device) / 255.0
+        pixels = to_unit(bank.images[chosen], self.device)
         for start in BASELINES[baseline]:
             self.paths().warm([bank.keys[index] for index in chosen], pixels, start)
 

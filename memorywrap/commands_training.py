@@ -17,10 +17,11 @@ from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
-from memorywrap.explanation_report import Sizes, measure_explanations
+from memorywrap.explanation_report import Sizes
 from memorywrap.model_card import write_card
 from memorywrap.recipes import Training, overridden, recipe_for
 from memorywrap.replicate import SEEDS, TABLES
+from memorywrap.reports import write_report
 from memorywrap.runs import RunFolder
 from memorywrap.training import Interrupted, epochs_within, train_and_measure
 
@@ -132,7 +133,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=200,
         metavar="N",
-        help="test images to explain for that (default: 200)",
+        help="test images to explain for that, at most (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_machine(parser)
@@ -141,9 +142,13 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     use_threads(options.threads)
+    if options.images < 1:
+        raise ValueError(f"--images: expected at least 1, received {options.images}")
     classifier = evaluation.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
+    if options.explanations is not None and not classifier.has_memory:
+        raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
     config = classifier.config
     data, test = load_test(options.data, config.classes, fetch=options.download)
     predicted = evaluation.predictions(classifier, test.images)
@@ -172,35 +177,30 @@ def _evaluate(options: argparse.Namespace) -> int:
             "mean": round(statistics.fmean(found), 2),
             "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
         }
-    print(json.dumps(result) if options.json else _evaluation_text(result), flush=True)
+    if not options.json:
+        print(_evaluation_text(result), flush=True)
     if options.explanations is not None:
-        _evaluate_explanations(options, classifier, test)
+        report = _measure_explanations(options, classifier, test)
+        result["explanations"] = report
+        if not options.json:
+            print("\n" + explanation_report.markdown(report), end="")
+    if options.json:
+        print(json.dumps(result))
     return 0
 
 
-def _evaluate_explanations(
+def _measure_explanations(
     options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
-) -> None:
-    if not classifier.has_memory:
-        raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
-    if not 1 <= options.images <= len(test):
-        raise ValueError(f"--images: expected 1 to {len(test)}, received {options.images}")
-    folder = Path(options.explanations)
-    folder.mkdir(parents=True, exist_ok=True)
-    report = measure_explanations(
-        classifier,
-        test,
-        evaluation.training_images(
-            classifier.config, evaluation.DRAWN_FROM, fetch=options.download
-        ),
-        Sizes(images=options.images),
-        seed=options.seed,
+) -> dict[str, Any]:
+    train = evaluation.training_images(
+        classifier.config, evaluation.DRAWN_FROM, fetch=options.download
     )
-    text = explanation_report.markdown(report)
-    (folder / "explanations.md").write_text(text, encoding="utf-8")
-    (folder / "explanations.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    explanation_report.draw(report, folder / "explanations.png")
-    print("\n" + text, end="")
+    report = explanation_report.measure_explanations(
+        classifier, test, train, Sizes(images=options.images), seed=options.seed
+    )
+    text, figure = explanation_report.markdown(report), explanation_report.draw(report)
+    write_report(options.explanations, "explanations", report, text, figure)
+    return report
 
 
 def add_gauge(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +227,8 @@ def _gauge(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     if not Path(options.checkpoint).is_dir():
         raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
+    if options.data in options.exam:
+        raise ValueError("--exam: expected other images than those of --data")
     classifier = evaluation.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
@@ -234,19 +236,13 @@ def _gauge(options: argparse.Namespace) -> int:
         name: load_test(name, classifier.config.classes, fetch=options.download)[1]
         for name in (options.data, *options.exam)
     }
-    if options.data in options.exam:
-        raise ValueError("--exam: expected other images than those of --data")
     held_out = sets.pop(options.data)
     gauge, report = trust_report.fit_gauge(
         classifier, held_out, sets, name=options.data, seed=options.seed
     )
     text = trust_report.markdown(report)
     if options.out is not None:
-        folder = Path(options.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "trust.md").write_text(text, encoding="utf-8")
-        (folder / "trust.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-        trust_report.draw(report, folder / "trust.png")
+        write_report(options.out, "trust", report, text, trust_report.draw(report))
     print(text)
     better = trust_report.is_better(report)
     classifier.config = replace(classifier.config, trust=gauge.to_dict() if better else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from memorywrap.attribution import Attribution, integrated_gradients, logit_of
 from memorywrap.bank import MemoryBank
+from memorywrap.images import to_unit
 from memorywrap.methods import METHODS, WITH_BASELINE
 from memorywrap.methods import attribute as captum_maps
 from memorywrap.path_cache import PathCache
@@ -241,8 +242,9 @@ def explain(
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
     used, contrast = prediction.used, prediction.contrast
     shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
-    pixels = {index: _unit(bank.images[index], bank) for index in {*used, contrast} - {None}}
-    image = _unit(prediction.pixels, bank)
+    device = bank.embeddings.device
+    pixels = {index: to_unit(bank.images[index], device) for index in {*used, contrast} - {None}}
+    image = to_unit(prediction.pixels, device)
     memory = torch.stack([pixels[index] for index in used])
     positions = [used.index(index) for index in shown]
 
@@ -269,23 +271,22 @@ def explain(
     else:
         integral = None
         logit = logit_of(layer, prediction.predicted, against)
-        run = partial(captum_maps, method, cache.embed, logit, image, baseline=baseline)
-        input_map, maps = run(memory, shown=positions)
-        contrast_map = None
-        if contrast is not None:
-            joined = torch.cat([memory, pixels[contrast][None]])
-            contrast_map = run(joined, shown=[len(used)])[1][len(used)]
+        input_map, maps, contrast_map = captum_maps(
+            method,
+            cache.embed,
+            logit,
+            image,
+            memory,
+            baseline=baseline,
+            shown=positions,
+            contrast=None if contrast is None else pixels[contrast],
+        )
     memory_maps = {used[at]: map_.cpu() for at, map_ in maps.items()}
     if contrast_map is not None:
         memory_maps[contrast] = contrast_map.cpu()
     return Explanation(
         prediction, method, baseline, against, input_map.cpu(), memory_maps, integral
     )
-
-
-def _unit(pixels: Tensor, bank: MemoryBank) -> Tensor:
-    """uint8 pixels in [0, 1], on the device of the bank's embeddings."""
-    return pixels.to(bank.embeddings.device) / 255.0
 
 
 def methods() -> list[str]:

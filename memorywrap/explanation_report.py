@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +15,17 @@ from tqdm import tqdm
 
 from memorywrap import metrics
 from memorywrap.attribution import integrated_gradients, logit_of
+from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.evaluation import random_bank
 from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, has_baseline, methods
+from memorywrap.images import to_unit
 from memorywrap.methods import attribute
+from memorywrap.reports import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BASELINE = "white"
 _STEPS = 16  # of integrated gradients where very many maps are needed
@@ -45,6 +50,17 @@ class Sizes:
     redraws: int = 5
     planted: int = 10
 
+    def within(self, images: int) -> Sizes:
+        """The same, as far as there are so many test images."""
+        most = min(self.images, images)
+        curves = min(self.curves, most)
+        return replace(self, images=most, curves=curves, perturbed=min(self.perturbed, curves))
+
+    @property
+    def culprit_images(self) -> int:
+        """Images whose contributions are added up to find the planted culprits."""
+        return min(2 * self.curves, self.images)
+
 
 def measure_explanations(
     classifier: MemoryWrapClassifier,
@@ -65,10 +81,10 @@ def measure_explanations(
         seed: of everything that is drawn.
 
     Returns:
-        "agreement", "completeness", "methods", "memory_deletion", "randomisation" and "culprits":
-        numbers and lists of them, fit for JSON.
+        "test" (images in it), "sizes", "agreement", "completeness", "methods", "memory_deletion",
+        "randomisation" and "culprits": numbers and lists of them, fit for JSON.
     """
-    sizes = sizes or Sizes()
+    sizes = (sizes or Sizes()).within(len(test))
     chosen = metrics.random_order(len(test), seed)[: sizes.images]
     predictions = classifier.predict_inputs(list(test.images[chosen]))
     parts: dict[str, Callable[[], Any]] = {
@@ -79,7 +95,7 @@ def measure_explanations(
         "randomisation": lambda: _randomisation(classifier, predictions[: sizes.perturbed], seed),
         "culprits": lambda: _culprits(classifier, predictions, train, sizes, seed),
     }
-    found: dict[str, Any] = {"images": len(predictions), "redraws": sizes.redraws}
+    found: dict[str, Any] = {"test": len(test), "sizes": asdict(sizes)}
     bar = tqdm(parts.items(), disable=not progress)
     for name, run in bar:
         bar.set_description(name.replace("_", " "))
@@ -156,8 +172,8 @@ def _methods(
         deletion, insertion, infidelity, sensitivity = [], [], [], []
         for number, prediction in enumerate(predictions[: sizes.curves]):
             score, logit = _scores(classifier, prediction)
-            picture = _unit(classifier, prediction.pixels)
-            start = metrics.start_picture(_BASELINE, picture)
+            picture = to_unit(prediction.pixels, classifier.device)
+            start = STARTS[_BASELINE](picture[None])[0]
             if method == "random order":
                 pixels = picture.shape[1] * picture.shape[2]
                 order = metrics.random_order(pixels, seed + number).to(picture.device)
@@ -167,9 +183,10 @@ def _methods(
             deletion.append(metrics.pixel_curve(score, picture, order, start))
             insertion.append(metrics.pixel_curve(score, picture, order, start, insert=True))
             if method != "random order" and number < sizes.perturbed:
-                from_start = {"input_x_gradient": torch.zeros_like(picture)}.get(
-                    method, start if has_baseline(method) else None
-                )
+                if method == "input_x_gradient":
+                    from_start = torch.zeros_like(picture)
+                else:
+                    from_start = start if has_baseline(method) else None
                 pair = metrics.infidelity_and_sensitivity(
                     logit, picture, maps, start=from_start, seed=seed + number
                 )
@@ -199,7 +216,7 @@ def _randomisation(
             ) -> Tensor:
                 again = model.predict_inputs([seen.pixels])[0] if model is not classifier else seen
                 fixed = replace(again, logits=seen.logits)  # the class that was explained
-                return _input_maps(model, fixed, how)(_unit(model, seen.pixels)[None])[0]
+                return _input_maps(model, fixed, how)(to_unit(seen.pixels, model.device)[None])[0]
 
             checks = metrics.randomisation_check(classifier, explain, seed=seed)
             names = [name for name, _ in checks]
@@ -231,7 +248,7 @@ def _culprits(
         infected.set_bank(replace(bank, labels=labels))
         explanations = [
             infected.explain(infected.predict_inputs([prediction.pixels])[0], steps=_STEPS)
-            for prediction in predictions[: 2 * sizes.curves]
+            for prediction in predictions[: sizes.culprit_images]
         ]
         is_planted = torch.zeros(size, dtype=torch.bool)
         is_planted[planted] = True
@@ -245,10 +262,6 @@ def _culprits(
         ):
             found[how].append(metrics.auroc(scores, is_planted))
     return found
-
-
-def _unit(classifier: MemoryWrapClassifier, pixels: Tensor) -> Tensor:
-    return pixels.to(classifier.device) / 255.0
 
 
 def _scores(
@@ -275,7 +288,7 @@ def _input_maps(
     samples."""
     bank, target = prediction.bank, prediction.predicted
     assert bank is not None
-    memory = _unit(classifier, bank.images[prediction.used])
+    memory = to_unit(bank.images[prediction.used], classifier.device)
     keys = [bank.keys[index] for index in prediction.used]
     cache = classifier.paths()
 
@@ -300,8 +313,9 @@ def _input_maps(
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as tables for a document."""
+    sizes = Sizes(**report["sizes"])
     lines = [
-        f"Over {report['images']} test images; ± is the spread over {report['redraws']} banks.",
+        f"All {report['test']:,} test images, ± the spread over {sizes.redraws} redrawn banks:",
         "",
     ]
     lines += ["| explanation by the heaviest sample | leave one out | auxiliary memory |"]
@@ -314,9 +328,12 @@ def markdown(report: dict[str, Any]) -> str:
     milliseconds = 1000 * np.median(report["completeness"]["seconds"])
     lines += [
         "",
-        f"Completeness error: median {np.median(errors):.3f} %, 95th percentile "
+        f"Completeness error over {sizes.images} test images: median {np.median(errors):.3f} %, 95th percentile "
         f"{np.percentile(errors, 95):.3f} %, maximum {errors.max():.3f} %; "
         f"{np.median(report['completeness']['steps']):g} steps and {milliseconds:.0f} ms (medians).",
+        "",
+        f"Deletion and insertion over {sizes.curves} of them, the other columns over "
+        f"{sizes.perturbed}:",
         "",
         "| map of the input | deletion area | insertion area | infidelity | sensitivity "
         "| correlation with randomised weights |",
@@ -329,24 +346,26 @@ def markdown(report: dict[str, Any]) -> str:
         cells = [f"{value:.3f}" for value in areas]
         cells += ["" if value is None else f"{value:.3f}" for value in numbers]
         lines.append(f"| {method.replace('_', ' ')} | {' | '.join(cells)} |")
+    lines += ["", f"Memory deletion over {sizes.images} images:"]
     lines += ["", "| order of removal | probability after 1 | after 3 | after 5 | after 10 |"]
     lines += ["| --- | ---: | ---: | ---: | ---: |"]
     for order, curve in report["memory_deletion"].items():
         cells = [f"{100 * curve[count]:.1f} %" for count in (1, 3, 5, 10)]
         lines.append(f"| {order} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"{sizes.planted} planted in each of {sizes.redraws} redrawn banks, looked for through "
+        f"{sizes.culprit_images} images:",
+    ]
     lines += ["", "| planted culprits found | area under ROC |", "| --- | ---: |"]
     for how, areas in report["culprits"].items():
         lines.append(f"| {how} | {np.mean(areas):.3f} ± {np.std(areas):.3f} |")
     return "\n".join(lines) + "\n"
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """The report's curves as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    FigureCanvasAgg(figure)
+def draw(report: dict[str, Any]) -> Figure:
+    """The report's curves."""
+    figure = blank_figure(11, 7)
     axes = figure.subplots(2, 2)
     for axis, name in ((axes[0, 0], "deletion"), (axes[0, 1], "insertion")):
         for method, found in report["methods"].items():
@@ -365,7 +384,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes[1, 1].set(
         title="randomised weights, top layer first", xlabel="layers", ylabel="rank correlation"
     )
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def _spread(values: Sequence[float | None]) -> str:

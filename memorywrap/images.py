@@ -71,6 +71,11 @@ def to_input(image: Image.Image, size: int, box: Box | None = None) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def to_unit(pixels: Tensor, device: torch.device | None = None) -> Tensor:
+    """uint8 pixels of any shape as floats in [0, 1], on a device (theirs when not given)."""
+    return pixels.to(device) / 255.0
+
+
 def to_pil(pixels: Tensor) -> Image.Image:
     """uint8 (3, height, width) -> RGB image."""
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memorywrap.attribution import Logit
 from memorywrap.baselines import BASELINES, STARTS
+from memorywrap.joint_path import Logit
 from memorywrap.path_cache import Embed
 
 # Pictures (batch, 3, height, width) -> the attributed logit (batch,).
@@ -81,8 +81,9 @@ def attribute(
     *,
     baseline: str = "white",
     shown: Sequence[int] = (),
+    contrast: Tensor | None = None,
     seed: int = 0,
-) -> tuple[Tensor, dict[int, Tensor]]:
+) -> tuple[Tensor, dict[int, Tensor], Tensor | None]:
     """Attribution maps of one of Captum's methods.
 
     Args:
@@ -93,10 +94,13 @@ def attribute(
         memory: the used samples (used, 3, height, width) in [0, 1].
         baseline: what occlusion paints with and gradient SHAP starts from; a key of `BASELINES`.
         shown: positions of the used samples whose maps are wanted.
+        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted, as
+            if it stood beside the used ones.
         seed: of the random methods, so that the same call gives the same map.
 
     Returns:
-        The input's map (3, height, width) and the maps of the shown samples by position.
+        The input's map (3, height, width), the maps of the shown samples by position, and the
+        contrast's map.
 
     Raises:
         ValueError: unknown method or baseline.
@@ -112,10 +116,14 @@ def attribute(
         return logit(embed(pictures), held)
 
     def of_sample(position: int) -> _Scalar:
+        """The logit by the sample at a position; behind the last one joins another."""
+        before, behind = embeddings[:position], embeddings[position + 1 :]
+
         def scalar(pictures: Tensor) -> Tensor:
-            held = embeddings.repeat(len(pictures), 1, 1)  # (batch, used, dim)
-            held[:, position] = embed(pictures)
-            return logit(query.expand(len(pictures), -1), held)
+            count = len(pictures)
+            first, last = (part.expand(count, *part.shape) for part in (before, behind))
+            held = torch.cat([first, embed(pictures)[:, None], last], dim=1)  # (batch, used, dim)
+            return logit(query.expand(count, -1), held)
 
         return scalar
 
@@ -125,19 +133,20 @@ def attribute(
         starts = BASELINES[baseline][: None if method in WITH_BASELINE else 1]
         maps = []
         for start in starts:
-            with _seeded(seed), torch.enable_grad():
+            with seeded(seed), torch.enable_grad():
                 maps.append(METHODS[method](scalar, picture, STARTS[start](picture))[0].detach())
         return torch.stack(maps).mean(dim=0)
 
     maps = {position: run(of_sample(position), memory[position]) for position in shown}
-    return run(of_input, image), maps
+    joined = None if contrast is None else run(of_sample(len(memory)), contrast)
+    return run(of_input, image), maps, joined
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seeds what Captum draws from, torch's and NumPy's global generators, and restores both."""
     state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         np.random.seed(seed)
         try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import captum.metrics
 import torch
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
-from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explain import Explanation, Prediction
+from memorywrap.methods import seeded
 
 # Pictures (batch, 3, height, width) in [0, 1] -> a score (batch,), such as a probability.
 Score = Callable[[Tensor], Tensor]
@@ -162,8 +162,7 @@ def infidelity_and_sensitivity(
         # sensitivity_max passes and expects a tuple of inputs, even where it was given a tensor.
         return (attribute(pictures[0]),)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         batch = picture[None]
         unfaithful = captum.metrics.infidelity(
             score, perturb, batch, attribute(batch), n_perturb_samples=20, normalize=True
@@ -220,7 +219,7 @@ def randomisation_check(
         weight = module.weight
         order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
         weight.copy_(weight.flatten()[order].view_as(weight))
-        copied.set_bank(copied.make_bank(bank.images, bank.labels))
+        copied.set_bank(replace(bank, embeddings=copied.encode(bank.images), predicted=None))
         found.append((name, rank_correlation(explain(copied).abs(), original)))
     return found
 
@@ -254,11 +253,6 @@ def culprit_scores(
 def random_order(count: int, seed: int) -> Tensor:
     """A seeded random order of `count` things, to compare a ranking with."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def start_picture(name: str, picture: Tensor) -> Tensor:
-    """The named start of one picture (3, height, width)."""
-    return STARTS[name](picture[None])[0]
 
 
 def _share(flags: Tensor) -> float | None:

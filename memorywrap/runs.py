@@ -25,6 +25,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memorywrap.reports import blank_figure
+
 COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")
 _SPARE_BYTES = 50_000_000
 
@@ -132,12 +134,8 @@ class RunFolder:
 
     def draw_curves(self) -> None:
         """curves.png: loss and accuracy over the epochs."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         rows = self.metrics()
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = blank_figure(9, 3.6)
         left, right = figure.subplots(1, 2)
         epochs = [row["epoch"] for row in rows]
         left.plot(epochs, [row["loss"] for row in rows], marker=".")
@@ -152,7 +150,7 @@ class RunFolder:
         )
         right.set(xlabel="epoch", ylabel="accuracy in percent")
         right.legend()
-        figure.savefig(self.path / "curves.png", dpi=110)
+        figure.savefig(self.path / "curves.png")
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

@@ -24,6 +24,7 @@ from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier, choose_device
 from memorywrap.datasets import balanced
 from memorywrap.distributed import Processes
+from memorywrap.images import to_unit
 from memorywrap.model_card import write_card
 from memorywrap.recipes import Training, learning_rate, make_optimizer
 from memorywrap.runs import RunFolder, packed, stop_on_interrupt, unpack
@@ -112,7 +113,7 @@ class Trainer:
         if hasattr(self.model.encoder, "prepare"):
             apart = max(1, len(self.data.train) // _PREPARING)  # they may lie class by class
             some = self.data.train.images[::apart].to(device)
-            self.model.encoder.prepare((some / 255.0 - self.model.mean) / self.model.std)
+            self.model.encoder.prepare((to_unit(some) - self.model.mean) / self.model.std)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.shared = distributed.share_training(self.model, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +12,11 @@ from torch import Tensor
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.metrics import random_order
+from memorywrap.reports import blank_figure
 from memorywrap.trust import TrustGauge, calibration_error, fit, risk_coverage, signals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _REDRAWS = 400  # bootstrap samples behind the interval of a difference
 _POINTS = 101  # of a curve in the report
@@ -125,14 +128,10 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """The risk-coverage curves as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def draw(report: dict[str, Any]) -> Figure:
+    """The risk-coverage curves."""
     sets = report["sets"]
-    figure = Figure(figsize=(5 * len(sets), 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(5 * len(sets), 4)
     for axis, (name, found) in zip(
         figure.subplots(1, len(sets), squeeze=False)[0], sets.items(), strict=True
     ):
@@ -141,7 +140,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
             axis.plot(np.linspace(0, 100, len(curve)), curve, style, label=judge)
         axis.set(title=name, xlabel="% of images answered", ylabel="% of these wrong")
         axis.legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def _area(confidence: Tensor, right: Tensor, rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -12,6 +13,7 @@ from memorywrap import explanation_report
 from memorywrap.datasets import Split
 from memorywrap.explain import INTEGRATED_GRADIENTS
 from memorywrap.explanation_report import Sizes, draw, markdown
+from memorywrap.reports import write_report
 
 SIZES = Sizes(images=3, curves=2, perturbed=1, redraws=2, planted=3)
 
@@ -58,8 +60,22 @@ def test_randomised_weights_reach_down_to_the_first_layer(report):
 
 def test_report_is_a_table_and_a_picture(report, tmp_path):
     text = markdown(report)
-    assert text.count("| --- |") >= 4 and "Completeness error: median" in text
+    assert text.count("| --- |") >= 4 and "Completeness error over 3 test images: median" in text
     for method in METHODS:
         assert f"| {method.replace('_', ' ')} |" in text
-    draw(report, tmp_path / "report.png")
-    assert Image.open(tmp_path / "report.png").width > 800
+    write_report(tmp_path / "new", "report", report, text, draw(report))
+    assert (tmp_path / "new/report.md").read_text() == text
+    assert json.loads((tmp_path / "new/report.json").read_text()) == report
+    assert Image.open(tmp_path / "new/report.png").width > 800
+
+
+def test_every_table_says_of_how_many_images_it_is(report):
+    assert report["sizes"] == vars(replace(SIZES))
+    text = markdown(report)
+    for count in ("All 6 test images", "over 3 test images", "over 2 of them", "over 1:"):
+        assert count in text
+
+
+def test_sizes_are_no_larger_than_the_test_set():
+    assert Sizes().within(4) == Sizes(images=4, curves=4, perturbed=4)
+    assert Sizes().within(10_000) == Sizes()

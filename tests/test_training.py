@@ -14,16 +14,15 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from memorywrap import cli, distributed, evaluation, explanation_report, training
-from memorywrap.augment import Augment, augment
+from memorywrap.augment import Augment
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import ImageData, Split
 from memorywrap.distributed import Processes
 from memorywrap.encoders import ENCODERS
-from memorywrap.recipes import Recipe, Training, learning_rate, overridden, recipe_for
+from memorywrap.recipes import Recipe, Training
 from memorywrap.runs import RunError, RunFolder
 from memorywrap.training import Interrupted, Trainer, train, train_and_measure
 
@@ -261,146 +260,6 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
         train(TINY, tmp_path, progress=False)
 
 
-# --- recipes ---
-
-
-def test_the_papers_recipe_is_the_papers():
-    svhn, cifar, cinic = (
-        recipe_for("paper", name, 1000) for name in ("svhn", "cifar10", "cinic10")
-    )
-    for recipe in (svhn, cifar, cinic):
-        assert (recipe.optimizer, recipe.learning_rate, recipe.momentum) == ("sgd", 0.1, 0.9)
-        assert (recipe.weight_decay, recipe.decay_all) == (5e-4, True)
-        assert (recipe.batch, recipe.memory, recipe.test_memories) == (128, 100, 5)
-        assert (recipe.label_smoothing, recipe.average) == (0.0, 0.0)
-    assert (svhn.epochs, svhn.milestones, svhn.augment) == (40, (20, 30), Augment())
-    assert (cifar.epochs, cifar.milestones, cifar.augment) == (300, (150, 225), Augment(flip=True))
-    assert (cinic.epochs, cinic.schedule) == (300, "cosine")
-    rates = [learning_rate(svhn, epoch * 7, 7) for epoch in (0, 19, 20, 29, 30, 39)]
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    # Cosine: half at the middle, nearly nothing at the end, as torch's CosineAnnealingLR.
-    assert learning_rate(cinic, 150 * 10, 10) == pytest.approx(0.05, rel=1e-2)
-    assert learning_rate(cinic, 300 * 10 - 1, 10) < 1e-6
-
-
-def test_the_fast_recipe_makes_more_passes_over_fewer_images():
-    recipes = [recipe_for("fast", "cifar10", size) for size in (1000, 2000, 5000, 50_000)]
-    seen = [
-        size * recipe.epochs
-        for size, recipe in zip((1000, 2000, 5000, 50_000), recipes, strict=True)
-    ]
-    assert seen == sorted(seen)  # images, all in all
-    passes = [recipe.epochs for recipe in recipes]
-    assert passes == sorted(passes, reverse=True) and passes[0] > 3 * passes[-1]
-    assert all(recipe.augment.flip for recipe in recipes)
-    assert not recipe_for("fast", "svhn", 1000).augment.flip  # a mirrored 2 is no 2
-
-
-def test_a_linear_schedule_rises_and_falls():
-    recipe = replace(SHORT, epochs=10, warmup=0.2, learning_rate=1.0)
-    rates = [learning_rate(recipe, step, 10) for step in range(100)]
-    assert rates[0] < 0.05 and max(rates) == pytest.approx(1.0, abs=0.03) and rates[-1] < 0.01
-    assert max(range(100), key=rates.__getitem__) in (19, 20)
-
-
-def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken():
-    recipe = overridden(
-        SHORT,
-        {
-            "batch": "32",
-            "learning_rate": "1",
-            "optimizer": "adamw",
-            "milestones": "[3, 4]",
-            "augment.flip": "True",
-            "augment.scale": "0.5",
-        },
-    )
-    assert recipe == replace(
-        SHORT,
-        batch=32,
-        learning_rate=1.0,
-        optimizer="adamw",
-        milestones=(3, 4),
-        augment=Augment(flip=True, scale=0.5),
-    )
-    for changes, message in [
-        ({"bacth": "32"}, "unknown setting 'bacth'"),
-        ({"augment.flop": "true"}, "unknown setting 'flop'"),
-        ({"batch": "32.5"}, r"batch: expected a value like 16 \(int\), received '32.5'"),
-        ({"batch": "many"}, "received 'many'"),
-        ({"batch": "true"}, "received 'true'"),
-        ({"optimizer": "adam"}, "unknown optimizer 'adam': expected one of sgd, adamw"),
-        ({"batch": "1"}, "a batch of 2"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            overridden(SHORT, changes)
-    with pytest.raises(ValueError, match="unknown recipe 'quick'"):
-        recipe_for("quick", "svhn", 1000)
-
-
-# --- augmentation ---
-
-
-def gradient_images(count):
-    values = torch.arange(32 * 32).view(1, 1, 32, 32).expand(count, 3, 32, 32)
-    return (values // 4).to(torch.uint8)
-
-
-def test_no_augmentation_leaves_the_pixels():
-    images = coloured(4, 0).images
-    assert torch.equal(augment(images, Augment(), torch.Generator()), images / 255)
-
-
-def test_shifts_and_flips_move_whole_pixels_and_mirror_at_the_edges():
-    images = coloured(40, 0).images
-    settings = Augment(translate=2, flip=True)
-    found = augment(images, settings, torch.Generator().manual_seed(3))
-    padded = functional.pad(images / 255, (2, 2, 2, 2), mode="reflect")
-    seen = set()
-    for image, moved in zip(padded, found, strict=True):
-        matches = [
-            (top, left, flip)
-            for top in range(5)
-            for left in range(5)
-            for flip in (False, True)
-            if torch.equal(
-                image[:, top : top + 32, left : left + 32].flip(2 if flip else ()), moved
-            )
-        ]
-        assert len(matches) == 1
-        seen.add(matches[0])
-    assert len(seen) > 20
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Augment(rotate=10, scale=0.2, shear=0.1, translate=3),
-        Augment(brightness=0.2, contrast=0.4, colour=0.1, invert=0.5),
-        Augment(cutout=8),
-    ],
-)
-def test_augmented_images_are_alike_valid_and_repeatable(settings):
-    images = gradient_images(16)
-    first, again = (augment(images, settings, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(first, again)
-    assert first.shape == images.shape and first.dtype == torch.float32
-    assert first.min() >= 0 and first.max() <= 1
-    assert len({image.numpy().tobytes() for image in first}) == 16
-    assert torch.equal(images, gradient_images(16))  # the data set is not touched
-
-
-def test_negatives_and_cut_outs_are_what_they_say():
-    images = coloured(64, 0).images
-    negatives = augment(images, Augment(invert=1.0), torch.Generator())
-    torch.testing.assert_close(negatives, 1 - images / 255)
-    cut = augment(images, Augment(cutout=8), torch.Generator().manual_seed(0))
-    changed = (cut != images / 255).any(dim=1)
-    assert (cut[changed[:, None].expand_as(cut)] == 0.5).all()
-    rows, columns = changed.any(dim=2).sum(dim=1), changed.any(dim=1).sum(dim=1)
-    assert rows.max() <= 8 and columns.max() <= 8 and rows.float().mean() > 4
-
-
 # --- several processes ---
 
 
@@ -496,8 +355,11 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert cli.main([*command, "2"]) == 0
     assert (folder / "explanations.md").read_text() in capsys.readouterr().out
     assert {path.suffix for path in folder.iterdir()} == {".md", ".json", ".png"}
-    assert cli.main([*command, "31"]) == 2
-    assert "--images: expected 1 to 30, received 31" in capsys.readouterr().err
+    assert cli.main([*command, "1", "--json"]) == 0
+    report = json.loads((folder / "explanations.json").read_text())
+    assert json.loads(capsys.readouterr().out)["explanations"] == report
+    assert cli.main([*command, "0"]) == 2
+    assert "--images: expected at least 1, received 0" in capsys.readouterr().err
 
 
 def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):

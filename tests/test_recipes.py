@@ -1,0 +1,86 @@
+"""Recipes: the paper's is the paper's, and settings are changed by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from memorywrap.augment import Augment
+from memorywrap.recipes import Recipe, learning_rate, overridden, recipe_for
+
+SHORT = Recipe("test", epochs=2, batch=16, memory=8, learning_rate=0.05, test_memories=2)
+
+
+def test_the_papers_recipe_is_the_papers():
+    svhn, cifar, cinic = (
+        recipe_for("paper", name, 1000) for name in ("svhn", "cifar10", "cinic10")
+    )
+    for recipe in (svhn, cifar, cinic):
+        assert (recipe.optimizer, recipe.learning_rate, recipe.momentum) == ("sgd", 0.1, 0.9)
+        assert (recipe.weight_decay, recipe.decay_all) == (5e-4, True)
+        assert (recipe.batch, recipe.memory, recipe.test_memories) == (128, 100, 5)
+        assert (recipe.label_smoothing, recipe.average) == (0.0, 0.0)
+    assert (svhn.epochs, svhn.milestones, svhn.augment) == (40, (20, 30), Augment())
+    assert (cifar.epochs, cifar.milestones, cifar.augment) == (300, (150, 225), Augment(flip=True))
+    assert (cinic.epochs, cinic.schedule) == (300, "cosine")
+    rates = [learning_rate(svhn, epoch * 7, 7) for epoch in (0, 19, 20, 29, 30, 39)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    # Cosine: half at the middle, nearly nothing at the end, as torch's CosineAnnealingLR.
+    assert learning_rate(cinic, 150 * 10, 10) == pytest.approx(0.05, rel=1e-2)
+    assert learning_rate(cinic, 300 * 10 - 1, 10) < 1e-6
+
+
+def test_the_fast_recipe_makes_more_passes_over_fewer_images():
+    recipes = [recipe_for("fast", "cifar10", size) for size in (1000, 2000, 5000, 50_000)]
+    seen = [
+        size * recipe.epochs
+        for size, recipe in zip((1000, 2000, 5000, 50_000), recipes, strict=True)
+    ]
+    assert seen == sorted(seen)  # images, all in all
+    passes = [recipe.epochs for recipe in recipes]
+    assert passes == sorted(passes, reverse=True) and passes[0] > 3 * passes[-1]
+    assert all(recipe.augment.flip for recipe in recipes)
+    assert not recipe_for("fast", "svhn", 1000).augment.flip  # a mirrored 2 is no 2
+
+
+def test_a_linear_schedule_rises_and_falls():
+    recipe = replace(SHORT, epochs=10, warmup=0.2, learning_rate=1.0)
+    rates = [learning_rate(recipe, step, 10) for step in range(100)]
+    assert rates[0] < 0.05 and max(rates) == pytest.approx(1.0, abs=0.03) and rates[-1] < 0.01
+    assert max(range(100), key=rates.__getitem__) in (19, 20)
+
+
+def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken():
+    recipe = overridden(
+        SHORT,
+        {
+            "batch": "32",
+            "learning_rate": "1",
+            "optimizer": "adamw",
+            "milestones": "[3, 4]",
+            "augment.flip": "True",
+            "augment.scale": "0.5",
+        },
+    )
+    assert recipe == replace(
+        SHORT,
+        batch=32,
+        learning_rate=1.0,
+        optimizer="adamw",
+        milestones=(3, 4),
+        augment=Augment(flip=True, scale=0.5),
+    )
+    for changes, message in [
+        ({"bacth": "32"}, "unknown setting 'bacth'"),
+        ({"augment.flop": "true"}, "unknown setting 'flop'"),
+        ({"batch": "32.5"}, r"batch: expected a value like 16 \(int\), received '32.5'"),
+        ({"batch": "many"}, "received 'many'"),
+        ({"batch": "true"}, "received 'true'"),
+        ({"optimizer": "adam"}, "unknown optimizer 'adam': expected one of sgd, adamw"),
+        ({"batch": "1"}, "a batch of 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            overridden(SHORT, changes)
+    with pytest.raises(ValueError, match="unknown recipe 'quick'"):
+        recipe_for("quick", "svhn", 1000)
