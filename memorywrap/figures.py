@@ -133,6 +133,8 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
         _, _, details = part.caption.partition(", ")
         sheet.text((left, top + 28 + side + 10), details, 15, _QUIET)
     made = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline"
+    if explanation.against is not None:
+        made = f"against {prediction.classes[explanation.against]}: {made}"
     if explanation.completeness_error is not None:
         error = percent(explanation.completeness_error)
         made += f", {explanation.steps} steps, completeness error {error}"

@@ -98,6 +98,15 @@ def test_the_figure_holds_every_part_at_any_scale(explanation):
         assert border.min() == 255  # nothing runs off the sheet
 
 
+def test_the_figure_says_against_which_class(explanation):
+    plain, one, two = (
+        np.asarray(paper_figure(replace(explanation, against=against), scale=1))
+        for against in (None, 0, 1)
+    )
+    rows = [(first != second).any(axis=(1, 2)) for first, second in ((plain, one), (one, two))]
+    assert all(changed.any() and not changed[:-60].any() for changed in rows)  # the last line alone
+
+
 @pytest.mark.parametrize("method", methods())
 def test_every_method_has_a_figure(method):
     explanation = tiny.classifier().explain(tiny.picture(), method=method)

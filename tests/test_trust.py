@@ -160,8 +160,12 @@ def test_the_gauge_is_for_the_bank_it_was_fitted_on() -> None:
 
 def test_new_weights_make_the_gauge_void() -> None:
     model = tiny.classifier(trust=GAUGE.to_dict())
-    model.load_state_dict(model.state_dict())
+    weights = model.state_dict()
+    model.load_state_dict(weights)
     assert model.predict(tiny.picture()).trust is None
+    without_bank = MemoryWrapClassifier(tiny.classifier(trust=GAUGE.to_dict()).config)
+    without_bank.load_state_dict(weights)
+    assert without_bank.config.trust is None
 
 
 def test_the_gauge_travels_with_the_checkpoint(tmp_path) -> None:
