@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from memorywrap.baselines import BASELINES
 from memorywrap.joint_path import JointPath, Logit, PathPart
-from memorywrap.path_cache import Embed, PathCache
+from memorywrap.passes import Embed, Passes, run
+from memorywrap.path_cache import PathCache
 from memorywrap.quadrature import (
     PANEL_STEPS,
     Panel,
@@ -64,41 +65,53 @@ class Attribution:
     converged: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One prediction to attribute: the logit of a class to an image and the samples it used.
+
+    Attributes:
+        image: (3, height, width) in [0, 1].
+        memory: the used samples (used, 3, height, width) in [0, 1].
+        target: the class whose logit is attributed.
+        against: attribute the logit of `target` minus the logit of this class instead.
+        shown: positions of the used samples whose maps are wanted.
+        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted,
+            with its key.
+        keys: one key per used sample for the cache, as `MemoryBank.keys` gives them.
+    """
+
+    image: Tensor
+    memory: Tensor
+    target: int
+    against: int | None = None
+    shown: Sequence[int] = ()
+    contrast: tuple[Tensor, bytes] | None = None
+    keys: Sequence[bytes] | None = None
+
+
 def integrated_gradients(
     embed: Embed,
     layer: nn.Module,
-    image: Tensor,
-    memory: Tensor,
-    target: int,
+    cases: Sequence[Case],
     *,
-    against: int | None = None,
     baseline: str = "white",
     steps: int | None = None,
-    shown: Sequence[int] = (),
-    contrast: tuple[Tensor, bytes] | None = None,
     cache: PathCache | None = None,
-    keys: Sequence[bytes] | None = None,
-) -> Attribution:
-    """Attribute the logit of a class to the pixels of an image and of the samples it used.
+) -> list[Attribution]:
+    """Attribute predictions to the pixels of their images and of the samples they used, the encoder
+    passes of all cases in common batches.
 
     Args:
         embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim); each image on
             its own (no batch statistics).
         layer: (queries (batch, dim), memory (batch, used, dim)) -> logits (batch, classes).
-        image: (3, height, width) in [0, 1].
-        memory: the used samples (used, 3, height, width) in [0, 1].
-        target: the class whose logit is attributed.
-        against: attribute the logit of `target` minus the logit of this class instead.
+        cases: what is attributed.
         baseline: a key of `baselines.BASELINES`, where the paths start; of several starts, the
             mean of their attributions.
         steps: number of Gauss-Legendre nodes over the whole path; when not given, as many nodes of
             `quadrature.product_rule` as it takes for a completeness error within `TOLERANCE`, up
             to `MAX_STEPS`.
-        shown: positions of the used samples whose maps are wanted.
-        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted,
-            with its key.
-        cache: path embeddings of memory samples, kept between calls.
-        keys: one key per sample for the cache, as `MemoryBank.keys` gives them.
+        cache: path embeddings of memory samples, kept between calls; cases then bring their keys.
 
     Raises:
         ValueError: unknown baseline or fewer than one step.
@@ -107,29 +120,31 @@ def integrated_gradients(
         raise ValueError(f"unknown baseline {baseline!r}: expected one of {', '.join(BASELINES)}")
     if steps is not None and steps < 1:
         raise ValueError(f"steps: expected at least 1, received {steps}")
-    if (cache is None) != (keys is None):
+    if any((cache is None) != (case.keys is None) for case in cases):
         raise ValueError("cache and keys: expected both or neither")
-    if cache is None or keys is None:
-        cache, keys = PathCache(embed), [bytes([i % 256, i // 256]) for i in range(len(memory))]
-    logit = logit_of(layer, target, against)
-    found = [
-        _one_path(
-            JointPath(embed, logit, image, memory, start, cache, keys), steps, shown, contrast
-        )
-        for start in BASELINES[baseline]
-    ]
-    return found[0] if len(found) == 1 else _averaged(found)
+    kept = PathCache(embed) if cache is None else cache
+    starts = BASELINES[baseline]
+    paths = []
+    for number, case in enumerate(cases):
+        keys = case.keys or [f"{number}, {place}".encode() for place in range(len(case.memory))]
+        logit = logit_of(layer, case.target, case.against)
+        paths += [
+            _one_path(JointPath(logit, case.image, case.memory, start, kept, keys), steps, case)
+            for start in starts
+        ]
+    found = run(embed, paths)
+    if len(starts) == 1:
+        return found
+    return [_averaged(found[at : at + len(starts)]) for at in range(0, len(found), len(starts))]
 
 
-def _one_path(
-    path: JointPath, steps: int | None, shown: Sequence[int], contrast: tuple[Tensor, bytes] | None
-) -> Attribution:
+def _one_path(path: JointPath, steps: int | None, case: Case) -> Passes[Attribution]:
     """Attribution along the path from one start."""
     if steps is None:
-        done = path.integrate(first_panels(), product_rule())
+        done = yield from path.integrate(first_panels(), product_rule())
     else:
-        done = path.integrate([(0.0, 1.0)], gauss_rule(steps))
-    change = path.value(1.0) - path.value(0.0)
+        done = yield from path.integrate([(0.0, 1.0)], gauss_rule(steps))
+    change = path.change
     if steps is None:
         # A panel that is halved takes PANEL_STEPS more.
         while (room := (MAX_STEPS - _steps(done)) // PANEL_STEPS) > 0 and not _settled(
@@ -138,17 +153,21 @@ def _one_path(
             worst = _worst(done, change)[:room]
             smaller = [half for panel in worst for half in halves(panel)]
             done = {panel: part for panel, part in done.items() if panel not in worst}
-            done |= path.integrate(smaller, product_rule())
+            done |= yield from path.integrate(smaller, product_rule())
 
     parts = [done[panel] for panel in sorted(done)]
     input_total = sum(part.input_total for part in parts)
     memory_totals = torch.stack([part.memory_totals for part in parts]).sum(dim=0)
     total = input_total + float(memory_totals.sum())
     error = _relative(total, change)
+    memory_maps = yield from path.memory_maps(parts, case.shown)
+    contrast_map = None
+    if case.contrast is not None:
+        contrast_map = yield from path.contrast_map(parts, *case.contrast)
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
-        memory_maps=path.memory_maps(parts, shown),
-        contrast_map=None if contrast is None else path.contrast_map(parts, *contrast),
+        memory_maps=memory_maps,
+        contrast_map=contrast_map,
         input_total=input_total,
         memory_totals=memory_totals,
         change=change,

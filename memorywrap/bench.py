@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memorywrap.attribution import integrated_gradients
+from memorywrap.attribution import Case, integrated_gradients
 from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explain import Prediction, explain
@@ -35,6 +35,7 @@ from memorywrap.path_cache import PathCache
 PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
 _BATCH = 64
 _INPUTS = 6  # explanations are timed on so many different inputs, once each
+_TOGETHER = 32  # requests explained in common batches
 _START_LIMIT = 120  # seconds that the page may take to start
 _SETTLING = 10  # seconds in which a page that has started begins the memory's paths
 
@@ -63,6 +64,8 @@ class Report:
         for number in range(repeats):
             started = time.perf_counter()
             results.append(run(number))
+            if torch.cuda.is_available():  # which returns before it is done
+                torch.cuda.synchronize()
             times.append(1000 * (time.perf_counter() - started) / images)
         self.milliseconds[what] = times
         return results
@@ -182,7 +185,7 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
 
     def ours(caches: list[PathCache]) -> Callable[[int], float]:
         def run(i: int) -> float:
-            found = explain(classifier.predict(arrays[i]), classifier.head, caches[i])
+            (found,) = explain([classifier.predict(arrays[i])], classifier.head, caches[i])
             return found.completeness_error
 
         return run
@@ -192,17 +195,25 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
 
     report.time(_COLD, ours(caches()), _INPUTS)
     # As the page prepares them behind its start, but of the samples alone that will be used.
-    prepared = caches()
+    prepared, (common, *_) = caches(), caches()
     for cache, prediction in zip(prepared, predictions, strict=True):
         bank = prediction.bank
         chosen = [*prediction.used, *{prediction.contrast} - {None}]
         samples = to_unit(bank.images[chosen], classifier.device)
-        cache.warm([bank.keys[index] for index in chosen], samples, "white")
+        for one in (cache, common):
+            one.warm([bank.keys[index] for index in chosen], samples, "white")
     errors = report.time(_WARM, ours(prepared), _INPUTS)
     report.time(
         "the same, map of the input alone",
         lambda i: _input_only(classifier, predictions[i], prepared[i]),
         _INPUTS,
+    )
+    requests = [predictions[i % _INPUTS] for i in range(_TOGETHER)]
+    report.time(
+        f"explanation, each of {_TOGETHER} requests together, paths prepared",
+        lambda _: explain(requests, classifier.head, common),
+        2,
+        _TOGETHER,
     )
     published = report.time(_PUBLISHED, lambda i: _published(classifier, predictions[i]), _INPUTS)
     report.completeness_errors = {"ours": errors, "published procedure": published}
@@ -284,15 +295,13 @@ def _photograph(pixels: Tensor) -> Image.Image:
 def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache: PathCache) -> None:
     """An explanation without the maps of memory samples, which cost passes of their own."""
     bank = prediction.bank
-    integrated_gradients(
-        cache.embed,
-        classifier.head,
+    case = Case(
         to_unit(prediction.pixels, classifier.device),
         to_unit(bank.images[prediction.used], classifier.device),
         prediction.predicted,
-        cache=cache,
         keys=[bank.keys[index] for index in prediction.used],
     )
+    integrated_gradients(cache.embed, classifier.head, [case], cache=cache)
 
 
 def _published(classifier: MemoryWrapClassifier, prediction: Prediction) -> float:

@@ -286,7 +286,7 @@ class MemoryWrapClassifier(nn.Module):
 
     def explain(
         self,
-        image: ImageSource | Prediction | Sequence[ImageSource],
+        image: ImageSource | Prediction | Sequence[ImageSource | Prediction],
         *,
         box: Box | None = None,
         method: str = INTEGRATED_GRADIENTS,
@@ -295,10 +295,10 @@ class MemoryWrapClassifier(nn.Module):
         against: int | None = None,
         without: Sequence[int] = (),
     ) -> Explanation | list[Explanation]:
-        """Explain the prediction for an image, or for each of a list.
+        """Explain the prediction for an image, or for each of a list, all in common batches.
 
         Args:
-            image: what `predict` takes, or a prediction it gave.
+            image: what `predict` takes, or a prediction it gave, or a list of them.
             box: as for `predict`; a prediction brings its own.
             method: one of `explain.methods()`.
             baseline: a key of `baselines.BASELINES`, where the attribution's path starts.
@@ -312,24 +312,28 @@ class MemoryWrapClassifier(nn.Module):
             ValueError: no memory bank, unknown method or baseline, fewer than one step, or no
                 memory sample left.
         """
-        if isinstance(image, (list, tuple)):
-            settings = {"method": method, "baseline": baseline, "steps": steps, "against": against}
-            return [self.explain(one, box=box, without=without, **settings) for one in image]
         classes = len(self.config.classes)
         if against is not None and not 0 <= against < classes:
             raise ValueError(
                 f"against: expected a class from 0 to {classes - 1}, received {against}"
             )
-        prediction = image if isinstance(image, Prediction) else self.predict(image, box=box)
-        if against == prediction.predicted:
-            raise ValueError(
-                f"against: expected another class than the predicted one, received {against}"
-            )
-        if without:
-            bank = (prediction.bank or self._required_bank()).without(without)
-            prediction = self.predict_inputs([prediction.pixels], self.completed(bank))[0]
-        return explain(
-            prediction,
+        images = list(image) if isinstance(image, (list, tuple)) else [image]
+        new = iter(
+            self.predict([one for one in images if not isinstance(one, Prediction)], box=box)
+        )
+        predictions = [one if isinstance(one, Prediction) else next(new) for one in images]
+        for number, prediction in enumerate(predictions):
+            if against == prediction.predicted:
+                raise ValueError(
+                    f"against: expected another class than the predicted one, received {against}"
+                )
+            if without:
+                bank = (prediction.bank or self._required_bank()).without(without)
+                (predictions[number],) = self.predict_inputs(
+                    [prediction.pixels], self.completed(bank)
+                )
+        explanations = explain(
+            predictions,
             self.head,
             self.paths(),
             method=method,
@@ -337,6 +341,7 @@ class MemoryWrapClassifier(nn.Module):
             steps=steps,
             against=against,
         )
+        return explanations if isinstance(image, (list, tuple)) else explanations[0]
 
     def paths(self) -> PathCache:
         """The fastest embedding function in evaluation mode, with the cache of path embeddings;

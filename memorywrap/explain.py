@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import Attribution, integrated_gradients, logit_of
+from memorywrap.attribution import Attribution, Case, integrated_gradients
 from memorywrap.bank import MemoryBank
 from memorywrap.images import to_unit
-from memorywrap.methods import METHODS, WITH_BASELINE
-from memorywrap.methods import attribute as captum_maps
+from memorywrap.methods import METHODS, WITH_BASELINE, Maps, attribute
 from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge, signals
 
@@ -215,7 +214,7 @@ class Explanation:
 
 
 def explain(
-    prediction: Prediction,
+    predictions: Sequence[Prediction],
     layer: nn.Module,
     cache: PathCache,
     *,
@@ -223,69 +222,69 @@ def explain(
     baseline: str = "white",
     steps: int | None = None,
     against: int | None = None,
-) -> Explanation:
-    """Attribute a prediction to the pixels of its input, example, counterfactual or contrast.
+) -> list[Explanation]:
+    """Attribute predictions to the pixels of their input, example, counterfactual or contrast.
 
     Args:
-        prediction: a prediction of a model with memory.
-        layer, baseline, steps, against: see `attribution.integrated_gradients`.
+        predictions: of a model with memory.
+        layer, baseline, steps: see `attribution.integrated_gradients`.
         cache: the embedding function with its path embeddings, kept between calls.
         method: one of `methods()`.
+        against: attribute how far the predicted class is above this class instead.
 
     Raises:
-        ValueError: the prediction used no memory, unknown method or baseline, fewer than one step.
+        ValueError: a prediction used no memory, unknown method or baseline, fewer than one step.
     """
+    if method not in methods():
+        raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
+    cases = [_case(prediction, against) for prediction in predictions]
+    found: Iterable[Attribution | Maps]
+    if method == INTEGRATED_GRADIENTS:
+        found = integrated_gradients(
+            cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
+        )
+    else:
+        found = (attribute(method, cache.embed, layer, case, baseline=baseline) for case in cases)
+    return [
+        _explanation(prediction, method, baseline, against, maps)
+        for prediction, maps in zip(predictions, found, strict=True)
+    ]
+
+
+def _case(prediction: Prediction, against: int | None) -> Case:
+    """What is attributed of a prediction, on the device of its bank's embeddings."""
     bank = prediction.bank
     if bank is None:
         raise ValueError("this model has no memory bank: expected variant memory-wrap or baseline")
-    if method not in methods():
-        raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
-    used, contrast = prediction.used, prediction.contrast
+    used, contrast, device = prediction.used, prediction.contrast, bank.embeddings.device
     shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
-    device = bank.embeddings.device
-    pixels = {index: to_unit(bank.images[index], device) for index in {*used, contrast} - {None}}
-    image = to_unit(prediction.pixels, device)
-    memory = torch.stack([pixels[index] for index in used])
-    positions = [used.index(index) for index in shown]
+    beside = None
+    if contrast is not None:
+        beside = (to_unit(bank.images[contrast], device), bank.keys[contrast])
+    return Case(
+        image=to_unit(prediction.pixels, device),
+        memory=to_unit(bank.images[used], device),
+        target=prediction.predicted,
+        against=against,
+        shown=[used.index(index) for index in shown],
+        contrast=beside,
+        keys=[bank.keys[index] for index in used],
+    )
 
-    if method == INTEGRATED_GRADIENTS:
-        integral = integrated_gradients(
-            cache.embed,
-            layer,
-            image,
-            memory,
-            prediction.predicted,
-            against=against,
-            baseline=baseline,
-            steps=steps,
-            shown=positions,
-            contrast=None if contrast is None else (pixels[contrast], bank.keys[contrast]),
-            cache=cache,
-            keys=[bank.keys[index] for index in used],
-        )
-        input_map, maps, contrast_map = (
-            integral.input_map,
-            integral.memory_maps,
-            integral.contrast_map,
-        )
-    else:
-        integral = None
-        logit = logit_of(layer, prediction.predicted, against)
-        input_map, maps, contrast_map = captum_maps(
-            method,
-            cache.embed,
-            logit,
-            image,
-            memory,
-            baseline=baseline,
-            shown=positions,
-            contrast=None if contrast is None else pixels[contrast],
-        )
-    memory_maps = {used[at]: map_.cpu() for at, map_ in maps.items()}
-    if contrast_map is not None:
-        memory_maps[contrast] = contrast_map.cpu()
+
+def _explanation(
+    prediction: Prediction,
+    method: str,
+    baseline: str,
+    against: int | None,
+    maps: Attribution | Maps,
+) -> Explanation:
+    memory_maps = {prediction.used[at]: map_.cpu() for at, map_ in maps.memory_maps.items()}
+    if maps.contrast_map is not None and prediction.contrast is not None:
+        memory_maps[prediction.contrast] = maps.contrast_map.cpu()
+    integral = maps if isinstance(maps, Attribution) else None
     return Explanation(
-        prediction, method, baseline, against, input_map.cpu(), memory_maps, integral
+        prediction, method, baseline, against, maps.input_map.cpu(), memory_maps, integral
     )
 
 

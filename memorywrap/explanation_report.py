@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memorywrap import metrics
-from memorywrap.attribution import integrated_gradients, logit_of
+from memorywrap.attribution import Attribution, Case, integrated_gradients
 from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.evaluation import random_bank
 from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, has_baseline, methods
 from memorywrap.images import to_unit
-from memorywrap.methods import attribute
+from memorywrap.methods import Maps, attribute
 from memorywrap.reports import blank_figure
 
 if TYPE_CHECKING:
@@ -286,29 +286,26 @@ def _input_maps(
 ) -> Callable[[Tensor], Tensor]:
     """Attribution of pictures (batch, 3, height, width) near the prediction's own, with its used
     samples."""
-    bank, target = prediction.bank, prediction.predicted
+    bank = prediction.bank
     assert bank is not None
+    embed, layer, cache = classifier.paths().embed, classifier.head, classifier.paths()
     memory = to_unit(bank.images[prediction.used], classifier.device)
     keys = [bank.keys[index] for index in prediction.used]
-    cache = classifier.paths()
 
-    def one(picture: Tensor) -> Tensor:
+    def maps(pictures: Tensor) -> Tensor:
+        cases = [
+            Case(picture, memory, prediction.predicted, keys=keys) for picture in pictures.detach()
+        ]
+        found: Iterable[Attribution | Maps]
         if method == INTEGRATED_GRADIENTS:
-            return integrated_gradients(
-                cache.embed,
-                classifier.head,
-                picture,
-                memory,
-                target,
-                baseline=_BASELINE,
-                steps=_STEPS,
-                cache=cache,
-                keys=keys,
-            ).input_map
-        logit = logit_of(classifier.head, target)
-        return attribute(method, cache.embed, logit, picture, memory, baseline=_BASELINE)[0]
+            found = integrated_gradients(
+                embed, layer, cases, baseline=_BASELINE, steps=_STEPS, cache=cache
+            )
+        else:
+            found = (attribute(method, embed, layer, case, baseline=_BASELINE) for case in cases)
+        return torch.stack([one.input_map for one in found])
 
-    return lambda pictures: torch.stack([one(picture.detach()) for picture in pictures])
+    return maps
 
 
 def markdown(report: dict[str, Any]) -> str:

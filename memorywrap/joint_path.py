@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from memorywrap.baselines import STARTS
-from memorywrap.path_cache import CHUNK, Embed, PathCache
+from memorywrap.passes import Pass, Passes
+from memorywrap.path_cache import PathCache
 from memorywrap.quadrature import Panel, Rule, nodes_of
 
 # (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
@@ -40,7 +41,6 @@ class JointPath:
 
     def __init__(
         self,
-        embed: Embed,
         logit: Logit,
         image: Tensor,
         memory: Tensor,
@@ -48,40 +48,35 @@ class JointPath:
         cache: PathCache,
         keys: Sequence[bytes],
     ):
-        self.embed, self.logit = embed, logit
-        self.memory, self.start, self.cache, self.keys = memory, start, cache, list(keys)
-        self.image = image
+        self.logit, self.image, self.memory = logit, image, memory
+        self.start, self.cache, self.keys = start, cache, list(keys)
         self._queries: dict[float, Tensor] = {}  # at ends of panels: (dim,)
         self._values: dict[float, float] = {}  # the logit there
 
-    def value(self, step: float) -> float:
-        """The logit at a step of the path."""
-        self._evaluate([step])
-        return self._values[step]
+    @property
+    def change(self) -> float:
+        """How much the logit changes along the path, once all of it was integrated."""
+        return self._values[1.0] - self._values[0.0]
 
-    def integrate(self, panels: Sequence[Panel], rule: Rule) -> dict[Panel, PathPart]:
+    def integrate(self, panels: Sequence[Panel], rule: Rule) -> Passes[dict[Panel, PathPart]]:
         """Integrate over panels, each by the rule."""
         nodes = nodes_of(panels, rule)
         each = len(rule.nodes)
-        self._evaluate([end for panel in panels for end in panel])
+        yield from self._evaluate([end for panel in panels for end in panel])
         memory, derivatives = self.cache.derivatives(
             self.keys, self.memory, self.start, nodes
         )  # each (panels * nodes, used, dim)
 
+        met: list[Tensor] = []
+
+        def weigh(queries: Tensor) -> Tensor:
+            by_query, by_memory = self._weigh(panels, rule, queries, memory, self.keys, self.memory)
+            met[:] = queries, by_memory
+            return by_query
+
         images, way = self._points(self.image, nodes)
-        chunks = []
-        with torch.enable_grad():
-            for part in images.split(CHUNK):
-                part = part.detach().requires_grad_()
-                chunks.append((part, self.embed(part)))
-        queries = torch.cat([embedded.detach() for _, embedded in chunks])
-        by_query, by_memory = self._weigh(panels, rule, queries, memory, self.keys, self.memory)
-        maps = torch.cat(
-            [
-                torch.autograd.grad(embedded, part, weight)[0]
-                for (part, embedded), weight in zip(chunks, by_query.split(CHUNK), strict=True)
-            ]
-        ).mul_(way)
+        maps = (yield Pass(images, weigh)) * way
+        queries, by_memory = met
         totals = (by_memory * derivatives).sum(dim=2)  # (panels * nodes, used)
 
         parts = {}
@@ -103,14 +98,18 @@ class JointPath:
             )
         return parts
 
-    def memory_maps(self, parts: Sequence[PathPart], shown: Sequence[int]) -> dict[int, Tensor]:
+    def memory_maps(
+        self, parts: Sequence[PathPart], shown: Sequence[int]
+    ) -> Passes[dict[int, Tensor]]:
         """Maps (3, height, width) of the used samples at these positions."""
         weights = torch.cat([part.by_memory for part in parts])  # (nodes, used, dim)
         nodes = [node for part in parts for node in part.nodes]
-        maps = self._maps(self.memory[list(shown)], nodes, weights[:, list(shown)])
+        maps = yield from self._maps(self.memory[list(shown)], nodes, weights[:, list(shown)])
         return dict(zip(shown, maps, strict=True))
 
-    def contrast_map(self, parts: Sequence[PathPart], contrast: Tensor, key: bytes) -> Tensor:
+    def contrast_map(
+        self, parts: Sequence[PathPart], contrast: Tensor, key: bytes
+    ) -> Passes[Tensor]:
         """Map (3, height, width) of a sample that joins the used ones."""
         keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
         nodes = [node for part in parts for node in part.nodes]
@@ -119,7 +118,8 @@ class JointPath:
         queries = torch.cat([part.queries for part in parts])
         panels = [part.panel for part in parts]
         _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)
-        return self._maps(contrast[None], nodes, by_memory[:, -1:])[0]
+        maps = yield from self._maps(contrast[None], nodes, by_memory[:, -1:])
+        return maps[0]
 
     def _weigh(
         self,
@@ -158,7 +158,7 @@ class JointPath:
         )
         return by_query.flatten(0, 1), by_memory.flatten(0, 1)
 
-    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> Tensor:
+    def _maps(self, samples: Tensor, nodes: Sequence[float], weights: Tensor) -> Passes[Tensor]:
         """Maps (samples, 3, height, width), given the weights (nodes, samples, dim) of the
         derivatives of the samples' embeddings."""
         weights = weights.transpose(0, 1)
@@ -169,23 +169,19 @@ class JointPath:
         sums = torch.zeros_like(samples)
         if asked.any():
             points = torch.cat([path[rows] for (path, _), rows in zip(paths, asked, strict=True)])
-            found = []
-            for part, weight in zip(points.split(CHUNK), weights[asked].split(CHUNK), strict=True):
-                part = part.detach().requires_grad_()
-                with torch.enable_grad():
-                    found += torch.autograd.grad(self.embed(part), part, weight)
-            sums.index_add_(0, asked.nonzero()[:, 0], torch.cat(found))
+            gradients = yield Pass(points, weights[asked])
+            sums.index_add_(0, asked.nonzero()[:, 0], gradients)
         for total, (_, way) in zip(sums, paths, strict=True):
             total.mul_(way)
         return sums
 
-    def _evaluate(self, steps: Sequence[float]) -> None:
+    def _evaluate(self, steps: Sequence[float]) -> Passes[None]:
         missing = sorted(set(steps) - set(self._values))
         if not missing:
             return
         memory = self.cache.embeddings(self.keys, self.memory, self.start, missing)
+        queries = yield Pass(self._points(self.image, missing)[0])
         with torch.no_grad():
-            queries = self.embed(self._points(self.image, missing)[0])
             logits = self.logit(queries, memory)
         self._queries |= dict(zip(missing, queries, strict=True))
         self._values |= dict(zip(missing, logits.cpu().double().tolist(), strict=True))

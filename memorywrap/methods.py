@@ -8,17 +8,18 @@ its baseline, and put it into `METHODS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import captum.attr
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from memorywrap.attribution import Case, logit_of
 from memorywrap.baselines import BASELINES, STARTS
-from memorywrap.joint_path import Logit
-from memorywrap.path_cache import Embed
+from memorywrap.passes import Embed
 
 # Pictures (batch, 3, height, width) -> the attributed logit (batch,).
 _Scalar = Callable[[Tensor], Tensor]
@@ -72,35 +73,36 @@ METHODS: dict[str, Callable[[_Scalar, Tensor, Tensor], Tensor]] = {
 }
 
 
+class Maps(NamedTuple):
+    """Attribution maps, each (3, height, width).
+
+    Attributes:
+        input_map: of the input.
+        memory_maps: of the shown samples, by position.
+        contrast_map: of the contrast, as if it stood beside the used samples; None without one.
+    """
+
+    input_map: Tensor
+    memory_maps: dict[int, Tensor]
+    contrast_map: Tensor | None
+
+
 def attribute(
     method: str,
     embed: Embed,
-    logit: Logit,
-    image: Tensor,
-    memory: Tensor,
+    layer: nn.Module,
+    case: Case,
     *,
     baseline: str = "white",
-    shown: Sequence[int] = (),
-    contrast: Tensor | None = None,
     seed: int = 0,
-) -> tuple[Tensor, dict[int, Tensor], Tensor | None]:
+) -> Maps:
     """Attribution maps of one of Captum's methods.
 
     Args:
         method: a key of `METHODS`.
-        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
-        logit: what is attributed, see `attribution.logit_of`.
-        image: (3, height, width) in [0, 1].
-        memory: the used samples (used, 3, height, width) in [0, 1].
+        embed, layer, case: see `attribution.integrated_gradients`.
         baseline: what occlusion paints with and gradient SHAP starts from; a key of `BASELINES`.
-        shown: positions of the used samples whose maps are wanted.
-        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted, as
-            if it stood beside the used ones.
         seed: of the random methods, so that the same call gives the same map.
-
-    Returns:
-        The input's map (3, height, width), the maps of the shown samples by position, and the
-        contrast's map.
 
     Raises:
         ValueError: unknown method or baseline.
@@ -108,8 +110,9 @@ def attribute(
     for what, name, known in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}: expected one of {', '.join(known)}")
+    logit = logit_of(layer, case.target, case.against)
     with torch.no_grad():
-        query, embeddings = embed(image[None]), embed(memory)  # (1, dim), (used, dim)
+        query, embeddings = embed(case.image[None]), embed(case.memory)  # (1, dim), (used, dim)
 
     def of_input(pictures: Tensor) -> Tensor:
         held = embeddings.expand(len(pictures), *embeddings.shape)
@@ -137,9 +140,11 @@ def attribute(
                 maps.append(METHODS[method](scalar, picture, STARTS[start](picture))[0].detach())
         return torch.stack(maps).mean(dim=0)
 
-    maps = {position: run(of_sample(position), memory[position]) for position in shown}
-    joined = None if contrast is None else run(of_sample(len(memory)), contrast)
-    return run(of_input, image), maps, joined
+    joined = None
+    if case.contrast is not None:
+        joined = run(of_sample(len(case.memory)), case.contrast[0])
+    maps = {position: run(of_sample(position), case.memory[position]) for position in case.shown}
+    return Maps(run(of_input, case.image), maps, joined)
 
 
 @contextmanager

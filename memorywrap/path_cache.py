@@ -7,18 +7,14 @@ the input; so it is computed once, with its derivative (forward mode), and kept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from memorywrap.baselines import STARTS
+from memorywrap.passes import Embed, chunk_size
 from memorywrap.quadrature import first_panels, halves, nodes_of, product_rule
-
-Embed = Callable[[Tensor], Tensor]
-
-# Images encoded at once: bounds the memory that an explanation takes, whatever its steps.
-CHUNK = 64
 
 _WARM_CUTS = 2  # how often panels are cut into halves ahead of time
 
@@ -86,8 +82,9 @@ class PathCache:
             for row, key in enumerate(keys)
             if key not in block
         ]
-        for first in range(0, len(missing), CHUNK):
-            chunk = missing[first : first + CHUNK]
+        size = chunk_size(pixels.device)
+        for first in range(0, len(missing), size):
+            chunk = missing[first : first + size]
             ends = pixels[[row for _, _, row in chunk]]
             blank = STARTS[start](ends)
             at = torch.tensor([step for _, step, _ in chunk]).to(ends)[:, None, None, None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
-from memorywrap.attribution import MAX_STEPS, integrated_gradients
+from memorywrap.attribution import MAX_STEPS, Attribution, Case, integrated_gradients
 from memorywrap.baselines import BASELINES, STARTS
 from memorywrap.encoders import create_encoder
 from memorywrap.path_cache import PathCache
@@ -28,6 +28,17 @@ def small_encoder() -> nn.Module:
         nn.Flatten(),
         nn.Linear(8 * 4, 7),
     )
+
+
+def attributed(
+    encoder: nn.Module, layer: nn.Module, image: Tensor, memory: Tensor, target: int, **settings
+) -> Attribution:
+    """One case on its own."""
+    shared = {
+        name: settings.pop(name) for name in ("baseline", "steps", "cache") if name in settings
+    }
+    case = Case(image, memory, target, **settings)
+    return integrated_gradients(encoder, layer, [case], **shared)[0]
 
 
 @pytest.fixture
@@ -61,11 +72,11 @@ def captum_one_step_at_a_time(
 def test_a_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(scene) -> None:
     encoder, layer, image, memory = scene
     _, expected = captum_one_step_at_a_time(encoder, layer, image, memory, target=1, steps=9)
-    ours = integrated_gradients(
+    ours = attributed(
         encoder, layer, image, memory[:4], 1, steps=9, shown=[0], contrast=(memory[4], b"4")
     )
     torch.testing.assert_close(ours.contrast_map, expected[0, 4], rtol=1e-6, atol=1e-9)
-    alone = integrated_gradients(encoder, layer, image, memory[:4], 1, steps=9, shown=[0])
+    alone = attributed(encoder, layer, image, memory[:4], 1, steps=9, shown=[0])
     assert alone.contrast_map is None
     torch.testing.assert_close(ours.input_map, alone.input_map)
     torch.testing.assert_close(ours.memory_totals, alone.memory_totals)
@@ -82,9 +93,7 @@ def test_samples_without_weight_cost_no_encoder_pass() -> None:
     layer = MemoryWrapLayer(3, 4).double()
     colours = torch.tensor([[1, 0, 0], [0.9, 0, 0], [0, 1, 0.2]]).double()
     red, reddish, green = colours[:, :, None, None].expand(3, 3, SIZE, SIZE)
-    ours = integrated_gradients(
-        embed, layer, red, torch.stack([reddish, green]), 1, steps=12, shown=[0, 1]
-    )
+    ours = attributed(embed, layer, red, torch.stack([reddish, green]), 1, steps=12, shown=[0, 1])
     _, expected = captum_one_step_at_a_time(
         embed, layer, red, torch.stack([reddish, green]), target=1, steps=12
     )
@@ -103,7 +112,7 @@ def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) 
     expected_image, expected_memory = captum_one_step_at_a_time(
         encoder, layer, image, memory, target=2, steps=12
     )
-    ours = integrated_gradients(encoder, layer, image, memory, 2, steps=12, shown=range(5))
+    ours = attributed(encoder, layer, image, memory, 2, steps=12, shown=range(5))
     torch.testing.assert_close(ours.input_map, expected_image[0], rtol=1e-6, atol=1e-9)
     for position in range(5):
         torch.testing.assert_close(
@@ -121,7 +130,7 @@ def test_agrees_with_captum_in_single_precision_on_the_compact_encoder() -> None
     expected_image, expected_memory = captum_one_step_at_a_time(
         encoder, layer, image, memory, target=1, steps=4
     )
-    ours = integrated_gradients(encoder, layer, image, memory, 1, steps=4, shown=[1])
+    ours = attributed(encoder, layer, image, memory, 1, steps=4, shown=[1])
     for map_, expected in (
         (ours.input_map, expected_image[0]),
         (ours.memory_maps[1], expected_memory[0, 1]),
@@ -135,7 +144,7 @@ def test_explanations_in_several_threads_do_not_disturb_each_other() -> None:
     image, memory = torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32)
 
     def attribute(_: int) -> Tensor:
-        return integrated_gradients(encoder, layer, image, memory, 1, steps=2).input_map
+        return attributed(encoder, layer, image, memory, 1, steps=2).input_map
 
     with ThreadPoolExecutor(4) as threads:
         maps = list(threads.map(attribute, range(8)))
@@ -159,9 +168,7 @@ def test_linear_model_with_one_sample_has_attributions_known_in_closed_form() ->
     classifier.weight.data = torch.cat([a, b])[None]
     layer = MemoryWrapLayer(3, 1, classifier=classifier)
     image, memory = torch.rand(3, 4, 4).double(), torch.rand(1, 3, 4, 4).double()
-    ours = integrated_gradients(
-        _Linear(), layer, image, memory, 0, baseline="black", steps=1, shown=[0]
-    )
+    ours = attributed(_Linear(), layer, image, memory, 0, baseline="black", steps=1, shown=[0])
     torch.testing.assert_close(ours.input_map, a[:, None, None] * image / 16)
     torch.testing.assert_close(ours.memory_maps[0], b[:, None, None] * memory[0] / 16)
     assert ours.completeness_error < 1e-12
@@ -172,7 +179,7 @@ def test_automatic_steps_are_complete_on_random_models(seed: int) -> None:
     torch.manual_seed(seed)
     encoder, layer = small_encoder().double(), MemoryWrapLayer(7, 4).double()
     image, memory = torch.rand(3, SIZE, SIZE).double(), torch.rand(6, 3, SIZE, SIZE).double()
-    ours = integrated_gradients(encoder, layer, image, memory, 0, shown=range(6))
+    ours = attributed(encoder, layer, image, memory, 0, shown=range(6))
     assert ours.converged
     assert ours.completeness_error <= 0.01
     total = ours.input_map.sum() + sum(map_.sum() for map_ in ours.memory_maps.values())
@@ -186,7 +193,7 @@ def test_automatic_steps_agree_with_captum_at_many_steps(scene) -> None:
     expected_image, expected_memory = captum_one_step_at_a_time(
         encoder, layer, image, memory, target=1, steps=400
     )
-    ours = integrated_gradients(encoder, layer, image, memory, 1, shown=range(5))
+    ours = attributed(encoder, layer, image, memory, 1, shown=range(5))
     assert ours.steps < 50
     scale = expected_memory.abs().max()
     torch.testing.assert_close(ours.input_map, expected_image[0], rtol=0, atol=0.01 * scale)
@@ -199,7 +206,7 @@ def test_automatic_steps_agree_with_captum_at_many_steps(scene) -> None:
 def test_a_contrast_agrees_with_captum_at_many_steps(scene) -> None:
     encoder, layer, image, memory = scene
     _, expected = captum_one_step_at_a_time(encoder, layer, image, memory, target=1, steps=400)
-    ours = integrated_gradients(encoder, layer, image, memory[:4], 1, contrast=(memory[4], b"4"))
+    ours = attributed(encoder, layer, image, memory[:4], 1, contrast=(memory[4], b"4"))
     scale = expected.abs().max()
     torch.testing.assert_close(ours.contrast_map, expected[0, 4], rtol=0, atol=0.01 * scale)
 
@@ -213,7 +220,7 @@ class _Stairs(nn.Module):
 
 def test_says_so_when_the_most_steps_do_not_suffice() -> None:
     image, memory = torch.full((3, 4, 4), 0.3), torch.rand(1, 3, 4, 4)
-    ours = integrated_gradients(_Linear(), _Stairs(), image, memory, 0)
+    ours = attributed(_Linear(), _Stairs(), image, memory, 0)
     assert not ours.converged
     assert ours.completeness_error > 0.5
     assert ours.steps >= MAX_STEPS
@@ -223,10 +230,10 @@ def test_order_of_memory_and_cached_paths_change_nothing(scene) -> None:
     encoder, layer, image, memory = scene
     keys = [bytes([i]) for i in range(5)]
     cache = PathCache(encoder)
-    cold = integrated_gradients(encoder, layer, image, memory, 1, cache=cache, keys=keys)
+    cold = attributed(encoder, layer, image, memory, 1, cache=cache, keys=keys)
     size = len(cache)
     order = [3, 0, 4, 1, 2]
-    warm = integrated_gradients(
+    warm = attributed(
         encoder, layer, image, memory[order], 1, cache=cache, keys=[keys[i] for i in order]
     )
     assert len(cache) == size
@@ -244,9 +251,9 @@ def test_a_warm_cache_encodes_only_the_input_and_the_shown_samples(scene) -> Non
 
     cache, keys = PathCache(counting), [bytes([i]) for i in range(5)]
     arguments = {"steps": 10, "cache": cache, "keys": keys, "shown": [2]}
-    integrated_gradients(counting, layer, image, memory, 1, **arguments)
+    attributed(counting, layer, image, memory, 1, **arguments)
     encoded.clear()
-    integrated_gradients(counting, layer, image, memory, 1, **arguments)
+    attributed(counting, layer, image, memory, 1, **arguments)
     # The two ends of the path, ten steps of the input, ten of the one sample that is shown.
     assert sum(encoded) == 2 + 10 + 10
 
@@ -264,13 +271,33 @@ def test_cache_forgets_what_was_asked_for_longest_ago(scene) -> None:
 
 def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
     encoder, layer, image, memory = scene
-    expected = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+    expected = attributed(encoder, layer, image, memory, 1, steps=6)
     encoder.requires_grad_(False), layer.requires_grad_(False)
-    frozen = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+    frozen = attributed(encoder, layer, image, memory, 1, steps=6)
     torch.testing.assert_close(frozen.input_map, expected.input_map)
     with torch.no_grad():
-        inside = integrated_gradients(encoder, layer, image, memory, 1, steps=6)
+        inside = attributed(encoder, layer, image, memory, 1, steps=6)
     torch.testing.assert_close(inside.input_map, expected.input_map)
+
+
+def test_cases_side_by_side_are_what_they_are_alone(scene) -> None:
+    encoder, layer, image, memory = scene
+    torch.manual_seed(11)
+    cases = [
+        Case(image, memory[:2], 1, shown=[0, 1], contrast=(memory[2], b"2")),
+        Case(torch.rand_like(image), memory[1:4], 2, shown=[2]),
+        Case(torch.rand_like(image), memory, 0, against=3),
+    ]
+    for settings in ({}, {"steps": 5}, {"baseline": "noise"}):
+        together = integrated_gradients(encoder, layer, cases, **settings)
+        for case, ours in zip(cases, together, strict=True):
+            (alone,) = integrated_gradients(encoder, layer, [case], **settings)
+            assert (ours.steps, ours.converged) == (alone.steps, alone.converged)
+            assert ours.completeness_error == pytest.approx(alone.completeness_error, abs=1e-9)
+            torch.testing.assert_close(ours.input_map, alone.input_map)
+            torch.testing.assert_close(ours.memory_totals, alone.memory_totals)
+            torch.testing.assert_close(ours.memory_maps, alone.memory_maps)
+            torch.testing.assert_close(ours.contrast_map, alone.contrast_map)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +307,7 @@ def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
 def test_wrong_settings_are_named(scene, arguments, message) -> None:
     encoder, layer, image, memory = scene
     with pytest.raises(ValueError, match=message):
-        integrated_gradients(encoder, layer, image, memory, 1, **arguments)
+        attributed(encoder, layer, image, memory, 1, **arguments)
 
 
 def test_baselines_are_what_their_names_say() -> None:
@@ -301,15 +328,13 @@ def test_baselines_are_what_their_names_say() -> None:
 def test_noise_averages_the_attributions_from_several_starts(scene) -> None:
     encoder, layer, image, memory = scene
     settings = {"steps": 6, "shown": [1], "contrast": (memory[4], b"4")}
-    ours = integrated_gradients(encoder, layer, image, memory[:4], 1, baseline="noise", **settings)
+    ours = attributed(encoder, layer, image, memory[:4], 1, baseline="noise", **settings)
     alone = []
     for start in BASELINES["noise"]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(BASELINES, "noise", (start,))
             alone.append(
-                integrated_gradients(
-                    encoder, layer, image, memory[:4], 1, baseline="noise", **settings
-                )
+                attributed(encoder, layer, image, memory[:4], 1, baseline="noise", **settings)
             )
     assert len(alone) > 1 and not torch.equal(alone[0].input_map, alone[1].input_map)
     for part in (
@@ -327,17 +352,16 @@ def test_noise_averages_the_attributions_from_several_starts(scene) -> None:
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_every_baseline_is_complete(scene, baseline) -> None:
     encoder, layer, image, memory = scene
-    ours = integrated_gradients(encoder, layer, image, memory, 1, baseline=baseline)
+    ours = attributed(encoder, layer, image, memory, 1, baseline=baseline)
     assert ours.converged and ours.completeness_error < 0.005
 
 
 def test_contrastive_attribution_is_the_difference_of_two_plain_ones(scene) -> None:
     encoder, layer, image, memory = scene
     both = [
-        integrated_gradients(encoder, layer, image, memory, target, steps=8, shown=[0])
-        for target in (1, 3)
+        attributed(encoder, layer, image, memory, target, steps=8, shown=[0]) for target in (1, 3)
     ]
-    ours = integrated_gradients(encoder, layer, image, memory, 1, against=3, steps=8, shown=[0])
+    ours = attributed(encoder, layer, image, memory, 1, against=3, steps=8, shown=[0])
     torch.testing.assert_close(ours.input_map, both[0].input_map - both[1].input_map)
     torch.testing.assert_close(ours.memory_maps[0], both[0].memory_maps[0] - both[1].memory_maps[0])
     torch.testing.assert_close(ours.memory_totals, both[0].memory_totals - both[1].memory_totals)

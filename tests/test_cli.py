@@ -149,10 +149,11 @@ def test_whatif_asks_redrawn_banks(run, photo, monkeypatch):
 
 def test_bench_times_every_part_and_compares(run, monkeypatch):
     monkeypatch.setattr(bench, "_INPUTS", 1)
+    monkeypatch.setattr(bench, "_TOGETHER", 2)
     monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
     code, out, _ = run("bench", "--repeats", "1", "--json")
     report = json.loads(out)
-    assert code == 0 and len(report["median_ms"]) == 9
+    assert code == 0 and len(report["median_ms"]) == 10
     assert all(value > 0 for value in report["median_ms"].values())
     assert set(report["completeness_error"]) == {"ours", "published procedure"}
     assert len(report["ratios"]) == 2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import MemoryWrapLayer
-from memorywrap.attribution import logit_of
+from memorywrap.attribution import Case
 from memorywrap.methods import METHODS, attribute
 
 
@@ -24,29 +24,33 @@ def linear_scene():
     classifier.weight.data = torch.cat([a, b])[None]
     layer = MemoryWrapLayer(3, 1, classifier=classifier)
     torch.manual_seed(0)
-    return a, b, logit_of(layer, 0), torch.rand(3, 8, 8), torch.rand(1, 3, 8, 8)
+    return a, b, layer, torch.rand(3, 8, 8), torch.rand(1, 3, 8, 8)
 
 
 @pytest.mark.parametrize("method", ["saliency", "smoothgrad"])
 def test_gradient_methods_find_the_weights_of_a_linear_model(linear_scene, method) -> None:
-    a, b, logit, image, memory = linear_scene
-    map_, maps, _ = attribute(method, _ChannelMeans(), logit, image, memory, shown=[0])
+    a, b, layer, image, memory = linear_scene
+    map_, maps, _ = attribute(method, _ChannelMeans(), layer, Case(image, memory, 0, shown=[0]))
     torch.testing.assert_close(map_, (a / 64)[:, None, None].expand(3, 8, 8))
     torch.testing.assert_close(maps[0], (b / 64)[:, None, None].expand(3, 8, 8))
 
 
 def test_input_x_gradient_on_a_linear_model(linear_scene) -> None:
-    a, b, logit, image, memory = linear_scene
-    map_, maps, _ = attribute("input_x_gradient", _ChannelMeans(), logit, image, memory, shown=[0])
+    a, b, layer, image, memory = linear_scene
+    map_, maps, _ = attribute(
+        "input_x_gradient", _ChannelMeans(), layer, Case(image, memory, 0, shown=[0])
+    )
     torch.testing.assert_close(map_, (a / 64)[:, None, None] * image)
     torch.testing.assert_close(maps[0], (b / 64)[:, None, None] * memory[0])
 
 
 def test_occlusion_finds_what_painting_over_a_patch_changes(linear_scene) -> None:
-    a, _, logit, image, memory = linear_scene
+    a, _, layer, image, memory = linear_scene
     image[:] = 1.0  # equal to the white baseline: painting white changes nothing
     image[:, 2:4, 2:4] = 0.0  # but here
-    map_, *_ = attribute("occlusion", _ChannelMeans(), logit, image, memory, baseline="white")
+    map_, *_ = attribute(
+        "occlusion", _ChannelMeans(), layer, Case(image, memory, 0), baseline="white"
+    )
     assert float(map_[:, 6:, 6:].abs().max()) < 1e-6
     # Whitening a 2 x 2 hole raises F by sum(a) * 4 / 64, so it attributes minus that.
     assert float(map_[0, 2, 2]) == pytest.approx(-float(a.sum()) * 4 / 64, rel=1e-4)
@@ -56,10 +60,10 @@ def test_occlusion_finds_what_painting_over_a_patch_changes(linear_scene) -> Non
 def test_maps_have_the_shape_of_their_picture_and_repeat(method) -> None:
     torch.manual_seed(1)
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
-    logit = logit_of(MemoryWrapLayer(5, 3), 1)
+    layer = MemoryWrapLayer(5, 3)
     image, memory = torch.rand(3, 8, 8), torch.rand(4, 3, 8, 8)
-    first = attribute(method, encoder, logit, image, memory, shown=[2, 0])
-    second = attribute(method, encoder, logit, image, memory, shown=[2, 0])
+    first = attribute(method, encoder, layer, Case(image, memory, 1, shown=[2, 0]))
+    second = attribute(method, encoder, layer, Case(image, memory, 1, shown=[2, 0]))
     assert first[0].shape == image.shape
     assert set(first[1]) == {0, 2}
     assert float(first[0].abs().sum()) > 0
@@ -71,21 +75,21 @@ def test_maps_have_the_shape_of_their_picture_and_repeat(method) -> None:
 def test_the_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(method) -> None:
     torch.manual_seed(2)
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
-    logit = logit_of(MemoryWrapLayer(5, 3), 1)
+    layer = MemoryWrapLayer(5, 3)
     image, memory = torch.rand(3, 8, 8), torch.rand(4, 3, 8, 8)
     input_map, maps, contrast = attribute(
-        method, encoder, logit, image, memory[:3], shown=[1], contrast=memory[3]
+        method, encoder, layer, Case(image, memory[:3], 1, shown=[1], contrast=(memory[3], b"3"))
     )
-    beside = attribute(method, encoder, logit, image, memory, shown=[3])
+    beside = attribute(method, encoder, layer, Case(image, memory, 1, shown=[3]))
     torch.testing.assert_close(contrast, beside[1][3])
     assert float(contrast.abs().sum()) > 0
-    alone = attribute(method, encoder, logit, image, memory[:3], shown=[1])
+    alone = attribute(method, encoder, layer, Case(image, memory[:3], 1, shown=[1]))
     torch.testing.assert_close(input_map, alone[0])  # what is used stays as it is
     torch.testing.assert_close(maps[1], alone[1][1])
     assert alone[2] is None
 
 
 def test_unknown_method_is_named(linear_scene) -> None:
-    _, _, logit, image, memory = linear_scene
+    _, _, layer, image, memory = linear_scene
     with pytest.raises(ValueError, match="unknown method 'magic': expected one of saliency"):
-        attribute("magic", _ChannelMeans(), logit, image, memory)
+        attribute("magic", _ChannelMeans(), layer, Case(image, memory, 0))
