@@ -182,19 +182,29 @@ class MemoryWrapClassifier(nn.Module):
         """Embeddings (n, dim) of uint8 images (n, 3, height, width), in chunks."""
         return torch.cat([self.embed(to_unit(part, self.device)) for part in images.split(_CHUNK)])
 
-    def forward(self, images: Tensor, memory: Tensor | None = None) -> Tensor:
-        """Logits (batch, classes), as for training: both encoded, in one pass.
+    def forward(
+        self, images: Tensor, memory: Tensor | None = None, *, apart: bool = False
+    ) -> Tensor:
+        """Logits (batch, classes), as for training, with both encoded.
 
         Args:
             images: (batch, 3, height, width) in [0, 1].
             memory: (memory, 3, height, width) in [0, 1]; not read by the variant "std".
+            apart: see `embed_both`.
         """
         if not self.has_memory:
             return self.head(self.embed(images))
         if memory is None:
             raise ValueError(f"variant {self.config.variant!r} needs memory samples")
+        return self.head(*self.embed_both(images, memory, apart=apart))
+
+    def embed_both(self, images: Tensor, memory: Tensor, *, apart: bool) -> tuple[Tensor, Tensor]:
+        """Embeddings of images and of memory samples, encoded in one pass or apart: then, in training
+        mode, each is normalised by the statistics of its own batch."""
+        if apart:
+            return self.embed(images), self.embed(memory)
         embeddings = self.embed(torch.cat([images, memory]))
-        return self.head(embeddings[: len(images)], embeddings[len(images) :])
+        return embeddings[: len(images)], embeddings[len(images) :]
 
     @torch.no_grad()
     def classify(

@@ -85,16 +85,18 @@ class _Shared(nn.Module):
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, images: Tensor, memory: Tensor | None, size: int) -> Tensor:
+    def forward(
+        self, images: Tensor, memory: Tensor | None, size: int, *, apart: bool = False
+    ) -> Tensor:
         """
         Args:
             images, memory: this process's shares, in [0, 1].
             size: samples in the whole memory.
+            apart: see `MemoryWrapClassifier.embed_both`.
         """
         if memory is None:
             return self.classifier(images)
-        embeddings = self.classifier.embed(torch.cat([images, memory]))
-        queries, mine = embeddings[: len(images)], embeddings[len(images) :]
+        queries, mine = self.classifier.embed_both(images, memory, apart=apart)
         # Processes may hold shares of different sizes: each fills in its rows, and the sum is all.
         rows = torch.arange(size, device=mine.device).tensor_split(dist.get_world_size())
         whole = mine.new_zeros(size, mine.shape[1])

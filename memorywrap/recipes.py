@@ -33,6 +33,8 @@ class Recipe:
         decay_all: whether biases and normalisation are pulled too.
         batch: inputs per step.
         memory: memory samples, drawn anew from the training set at every step.
+        apart: whether inputs and memory samples pass the encoder apart, each normalised by the
+            statistics of its own batch; otherwise in one pass, which takes less time.
         schedule: "linear" (up, then down to zero), "cosine" (the same, down along a cosine) or
             "steps" (times 0.1 at each milestone).
         warmup: share of the training during which the learning rate rises.
@@ -55,6 +57,7 @@ class Recipe:
     decay_all: bool = False
     batch: int = 256
     memory: int = 100
+    apart: bool = False
     schedule: str = "linear"
     warmup: float = 0.2
     milestones: tuple[int, ...] = ()
@@ -197,6 +200,7 @@ def _paper(kind: str) -> Recipe:
         learning_rate=0.1,
         decay_all=True,
         batch=128,
+        apart=True,
         schedule="cosine" if kind == "cinic10" else "steps",
         warmup=0.0,
         milestones=milestones,

@@ -1,4 +1,4 @@
-"""The training loop: inputs and a newly drawn memory, encoded in one pass, at every step.
+"""The training loop: inputs and a newly drawn memory at every step.
 
 Chance at a step depends on (seed, epoch, step) alone, so a resumed run repeats an uninterrupted one.
 """
@@ -193,10 +193,8 @@ class Trainer:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps_per_epoch)
         self.model.train()
         with evaluation.half_precision(self.device, self.half):
-            if self.processes.count == 1:
-                logits = self.shared(inputs, memory)
-            else:
-                logits = self.shared(inputs, memory, self._memory_size)
+            size = () if self.processes.count == 1 else (self._memory_size,)
+            logits = self.shared(inputs, memory, *size, apart=self.recipe.apart)
         summed = functional.cross_entropy(
             logits.float(), labels, label_smoothing=self.recipe.label_smoothing, reduction="sum"
         )

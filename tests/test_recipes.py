@@ -21,6 +21,7 @@ def test_the_papers_recipe_is_the_papers():
         assert (recipe.weight_decay, recipe.decay_all) == (5e-4, True)
         assert (recipe.batch, recipe.memory, recipe.test_memories) == (128, 100, 5)
         assert (recipe.label_smoothing, recipe.average) == (0.0, 0.0)
+        assert recipe.apart  # their code encodes inputs and memory one after the other
     assert (svhn.epochs, svhn.milestones, svhn.augment) == (40, (20, 30), Augment())
     assert (cifar.epochs, cifar.milestones, cifar.augment) == (300, (150, 225), Augment(flip=True))
     assert (cinic.epochs, cinic.schedule) == (300, "cosine")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
@@ -198,6 +199,25 @@ def test_memory_is_drawn_anew_at_every_step_and_every_image_is_seen_once(tmp_pat
     assert not torch.equal(memories[0], memories[1])
     assert not torch.equal(trainer.batch(1, 0)[0], images[0])
     assert torch.equal(trainer.batch(0, 0)[1], memories[0])
+
+
+def test_inputs_and_memory_are_normalised_together_or_apart(tmp_path):
+    images, memory = (tiny.images(count, seed)[0] / 255 for count, seed in ((16, 1), (8, 2)))
+    model = tiny.classifier().train()
+    together, apart = (model(images, memory, apart=flag) for flag in (False, True))
+    both = model.embed(torch.cat([images, memory]))
+    torch.testing.assert_close(together, model.head(both[:16], both[16:]))
+    torch.testing.assert_close(apart, model.head(model.embed(images), model.embed(memory)))
+    assert not torch.allclose(together, apart, atol=1e-3)
+    seen = []
+    for flag in (False, True):
+        training = replace(TINY, recipe=replace(SHORT, apart=flag, epochs=1))
+        trainer = Trainer(training, RunFolder(tmp_path / str(flag)), CPU)
+        trainer.model.embed = lambda pixels, embed=trainer.model.embed: (
+            seen.append(len(pixels)) or embed(pixels)
+        )
+        trainer.make_step()
+    assert seen == [24, 16, 8]  # batch 16 and memory 8 in one pass, and in two
 
 
 def test_the_average_is_of_the_weights_and_starts_quickly(tmp_path):
