@@ -103,9 +103,11 @@ class Config:
             absent = name in ("bank", "trust") and getattr(self, name) is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
         if self.bank is not None:
-            numbers = {name: value for name, value in self.bank.items() if name != "dataset"}
+            words = {"dataset", "digest"}
+            numbers = {name: value for name, value in self.bank.items() if name not in words}
             fits = {"seed", "size"} <= set(numbers) <= {"seed", "size", "samples"}
             fits &= isinstance(self.bank.get("dataset"), str)
+            fits &= isinstance(self.bank.get("digest", ""), str)
             fits &= all(type(value) is int and value >= 0 for value in numbers.values())
             require("bank", fits, "a dataset, a seed, a size and at most a number of samples")
         if self.trust is not None:
@@ -128,11 +130,14 @@ def write(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: _compact(value).cpu().contiguous() for name, value in weights.items()}
-    save_file(tensors, folder / WEIGHTS)
-    if bank is not None:
-        left = bank.available  # a removed sample must not come back with the next loading
-        save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
-        bank_picture(bank).save(folder / BANK_PICTURE)
+    try:
+        save_file(tensors, folder / WEIGHTS)
+        if bank is not None:
+            left = bank.available  # a removed sample must not come back with the next loading
+            save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
+            bank_picture(bank).save(folder / BANK_PICTURE)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error}") from error
     text = json.dumps(dataclasses.asdict(replace(config, versions=library_versions())), indent=2)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 

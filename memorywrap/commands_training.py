@@ -19,7 +19,7 @@ from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.encoders import ENCODERS
 from memorywrap.explanation_report import Sizes
 from memorywrap.model_card import write_card
-from memorywrap.recipes import Training, overridden, recipe_for
+from memorywrap.recipes import BANK_SIZE, Training, overridden, recipe_for
 from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.reports import write_report
 from memorywrap.runs import RunFolder
@@ -72,7 +72,7 @@ def _train(options: argparse.Namespace) -> int:
         processes.wait()
     recipe = overridden(recipe_for(options.recipe, options.data, len(data.train)), changes)
     if options.epochs is not None:
-        recipe = replace(recipe, epochs=options.epochs)
+        recipe = recipe.lasting(options.epochs)
     training = Training(
         data=data,
         recipe=recipe,
@@ -92,7 +92,7 @@ def _train(options: argparse.Namespace) -> int:
             if begun
             else epochs_within(training, options.minutes, options.device)
         )
-        training = replace(training, recipe=replace(recipe, epochs=epochs))
+        training = replace(training, recipe=recipe.lasting(epochs))
         print(f"{epochs} epochs in about {options.minutes:g} minutes", file=sys.stderr)
     try:
         result = train_and_measure(training, run.path, options.exam, device=options.device)
@@ -121,8 +121,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="also evaluate with memories drawn again K times from the training data, as in the "
         "paper: 500 test images share one",
     )
-    parser.add_argument("--memory", type=int, default=100, help="samples in such a memory")
-    parser.add_argument("--seed", type=int, default=0, help="of the memories")
+    parser.add_argument(
+        "--memory", type=int, metavar="N", help="samples in such a memory (default: as in training)"
+    )
+    parser.add_argument("--seed", type=int, help="of the memories (default: the model's)")
     parser.add_argument(
         "--explanations",
         metavar="FOLDER",
@@ -162,17 +164,19 @@ def _evaluate(options: argparse.Namespace) -> int:
         "classes": list(config.classes),
         "confusion": table.tolist(),
     }
-    if options.memories:
+    if options.memories and classifier.has_memory:
+        memory = options.memory or config.recipe.get("memory", BANK_SIZE)
         train = evaluation.training_images(config, fetch=options.download)
         found = evaluation.redrawn_accuracies(
             classifier,
             test,
             train,
             memories=options.memories,
-            memory=options.memory,
-            seed=options.seed,
+            memory=memory,
+            seed=config.seed if options.seed is None else options.seed,
         )
         result["memories"] = {
+            "samples": memory,
             "accuracies": [round(value, 2) for value in found],
             "mean": round(statistics.fmean(found), 2),
             "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
@@ -196,7 +200,7 @@ def _measure_explanations(
         classifier.config, evaluation.DRAWN_FROM, fetch=options.download
     )
     report = explanation_report.measure_explanations(
-        classifier, test, train, Sizes(images=options.images), seed=options.seed
+        classifier, test, train, Sizes(images=options.images), seed=options.seed or 0
     )
     text, figure = explanation_report.markdown(report), explanation_report.draw(report)
     write_report(options.explanations, "explanations", report, text, figure)
@@ -266,7 +270,10 @@ def _evaluation_text(result: dict[str, Any]) -> str:
         redrawn = result["memories"]
         spread = f" +- {redrawn['deviation']:.2f}" if redrawn["deviation"] is not None else ""
         count = len(redrawn["accuracies"])
-        lines.append(f"accuracy {redrawn['mean']:.2f}{spread} % with memories drawn {count} times")
+        lines.append(
+            f"accuracy {redrawn['mean']:.2f}{spread} % with memories of {redrawn['samples']} samples "
+            f"drawn {count} times"
+        )
     names = result["classes"]
     width = max(len(name) for name in names)
     column = max(5, *(len(str(count)) + 1 for row in result["confusion"] for count in row))
@@ -283,6 +290,7 @@ def add_replicate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="run folders, TABLE.md and TABLE.csv"
     )
+    add_download(parser)
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="runs per row")
     parser.add_argument("--samples", nargs="+", metavar="N", help="only these rows: 1000 ... all")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
@@ -301,26 +309,32 @@ def _replicate(options: argparse.Namespace) -> int:
     sizes = None
     if options.samples is not None:
         sizes = [None if text == "all" else int(text) for text in options.samples]
-    rows = replicate.rows(
-        options.table,
-        variants=options.variants,
-        samples=sizes,
-        encoder=options.encoder,
-        recipe=options.recipe,
-        settings=[_setting(text) for text in options.set],
-    )
+    changed = {
+        "encoder": options.encoder,
+        "recipe": options.recipe,
+        "settings": [_setting(text) for text in options.set],
+    }
+    wanted = replicate.rows(options.table, variants=options.variants, samples=sizes, **changed)
+    table = replicate.rows(options.table, **changed)  # those not asked for now may have runs
     folder = Path(options.out)
 
     def write(*_: Any) -> None:
-        lines = replicate.results(rows, folder)
+        lines = replicate.results(table, folder)
         for suffix, text in ((".md", replicate.markdown(lines)), (".csv", replicate.as_csv(lines))):
             (folder / f"{options.table}{suffix}").write_text(text, encoding="utf-8")
 
     if not options.print:
         try:
-            replicate.replicate(
-                rows, folder, range(options.seeds), device=options.device, after=write
+            left_out = replicate.replicate(
+                wanted,
+                folder,
+                range(options.seeds),
+                device=options.device,
+                fetch=options.download,
+                after=write,
             )
+            for sentence in left_out:
+                print(f"memorywrap replicate: {sentence}", file=sys.stderr)
         except Interrupted as stop:
             print(f"memorywrap replicate: {stop}", file=sys.stderr)
             return 130

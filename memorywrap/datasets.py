@@ -172,17 +172,27 @@ def bank_recipe(data: ImageData, size: int, seed: int) -> dict[str, Any] | None:
     may travel inside the checkpoint."""
     if data.name not in PUBLIC:
         return None
-    recipe = {"dataset": data.name, "seed": seed, "size": size}
+    bank = data.train.rows(balanced(data.train.labels, size, seed))
+    recipe = {"dataset": data.name, "seed": seed, "size": size, "digest": digest_of(bank)}
     if "samples" in data.version:
         recipe["samples"] = data.version["samples"]
     return recipe
+
+
+def digest_of(bank: Split) -> str:
+    """Tells a bank from another one by its pixels and labels."""
+    digest = hashlib.sha256(bank.images.contiguous().numpy().tobytes())
+    digest.update(bank.labels.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
     """The images and labels of a bank by its recipe (`Config.bank`); kept after the first time.
 
     Args:
-        recipe: {"dataset", "seed", "size"} and, for a model of a reduced training set, "samples".
+        recipe: {"dataset", "seed", "size"}; for a model of a reduced training set also "samples".
+            "digest", where it is there, is what `digest_of` gives for the bank that the model was
+            measured with: other copies of the data set give another bank.
         fetch: download the data set where it is missing.
 
     Raises:

@@ -104,9 +104,13 @@ def _cifar10(folder: Path, names: list[str]) -> Arrays:
         try:
             values = np.fromfile(folder / name, dtype=np.uint8)
         except OSError as error:
-            raise DataError(f"{folder / name} cannot be read: download CIFAR-10 again") from error
+            raise DataError(
+                f"{folder / name} cannot be read: remove {folder} and download CIFAR-10 again"
+            ) from error
         if len(values) == 0 or len(values) % _RECORD or values[::_RECORD].max() > 9:
-            raise DataError(f"{folder / name} is damaged: download CIFAR-10 again")
+            raise DataError(
+                f"{folder / name} is damaged: remove {folder} and download CIFAR-10 again"
+            )
         parts.append(values.reshape(-1, _RECORD))
     records = torch.from_numpy(np.concatenate(parts))
     images: Tensor = records[:, 1:].reshape(-1, 3, 32, 32).contiguous()

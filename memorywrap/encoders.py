@@ -146,7 +146,8 @@ class WhitenedEncoder(nn.Module):
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
         """Set the whitening from normalised training images (n, 3, 32, 32)."""
-        patches = functional.unfold(images, 2).transpose(1, 2).reshape(-1, 12).double()
+        # On the processor: not every device knows double precision.
+        patches = functional.unfold(images.cpu(), 2).transpose(1, 2).reshape(-1, 12).double()
         values, vectors = torch.linalg.eigh(torch.cov(patches.T))
         filters = (vectors / torch.sqrt(values + _FAINT)).T.reshape(12, 3, 2, 2)
         self.whitening.weight.copy_(torch.cat([filters, -filters]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -19,11 +20,14 @@ from memorywrap.datasets import (
     ImageData,
     Split,
     balanced,
+    digest_of,
     draw_bank,
     interleaved,
     load_data,
     load_test,
 )
+
+_log = logging.getLogger(__name__)
 
 # The paper's: that many test images share one memory.
 SHARING = 500
@@ -91,7 +95,13 @@ def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> Me
     return classifier.make_bank(train.images[rows], train.labels[rows])
 
 
-def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> dict[str, Any]:
+def measure(
+    folder: str | Path,
+    data: ImageData,
+    exams: Sequence[str] = (),
+    *,
+    device: str | torch.device = "auto",
+) -> dict[str, Any]:
     """Measure the model as it lies on disk, and note what it reached in its configuration.
 
     A bank that travels inside the checkpoint is first replaced by one that people can read.
@@ -100,12 +110,13 @@ def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> d
         folder: a checkpoint folder.
         data: what it was trained on.
         exams: other data sets with the same class names, as for `load_test`.
+        device: as for `MemoryWrapClassifier.from_pretrained`.
 
     Returns:
         {"NAME:test": {"accuracy", "images"}}, in percent, as in `Config.measured`; for `data` also
         "redrawn", the accuracies with memories drawn again.
     """
-    classifier = load_classifier(folder)
+    classifier = load_classifier(folder, device=device)
     if classifier.bank is not None and classifier.config.bank is None:
         rows = _legible(classifier, data.train, len(classifier.bank))
         classifier.set_bank(classifier.make_bank(data.train.images[rows], data.train.labels[rows]))
@@ -134,7 +145,7 @@ def measure(folder: str | Path, data: ImageData, exams: Sequence[str] = ()) -> d
 
 
 def load_classifier(
-    folder: str | Path, *, device: str = "auto", fetch: bool = False
+    folder: str | Path, *, device: str | torch.device = "auto", fetch: bool = False
 ) -> MemoryWrapClassifier:
     """A classifier with its bank, which is drawn from the data set where the checkpoint says so.
 
@@ -144,8 +155,18 @@ def load_classifier(
     """
     classifier = MemoryWrapClassifier.from_pretrained(folder, device=device)
     if classifier.has_memory and classifier.bank is None:
-        drawn = draw_bank(classifier.config.bank, fetch=fetch)
+        recipe = classifier.config.bank
+        drawn = draw_bank(recipe, fetch=fetch)
         classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
+        if recipe.get("digest", digest_of(drawn)) != digest_of(drawn):
+            # Another copy of the data set, such as the published files in place of a JPEG copy.
+            _log.warning(
+                "%s: its bank is drawn from another copy of %s than the one it was measured with, so "
+                "it cannot say how far to trust its answers",
+                Path(folder).name,
+                recipe["dataset"],
+            )
+            classifier.config = replace(classifier.config, trust=None)
     return classifier
 
 

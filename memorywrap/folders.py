@@ -107,13 +107,25 @@ def _read(folder: Path, classes: tuple[str, ...], cached: Cache) -> tuple[Arrays
     if unread:
         names = ", ".join(str(files[index][0].relative_to(folder)) for index in unread[:_NAMED])
         more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
-        _log.warning("%s: skipped %d unreadable files: %s%s", folder, len(unread), names, more)
+        why = _why(files[unread[0]][0])
+        _log.warning(
+            "%s: skipped %d unreadable files: %s%s. %s", folder, len(unread), names, more, why
+        )
     counts = labels.bincount(minlength=len(classes)).tolist()
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if empty:
         raise DataError(f"{folder}: no readable image in the class {', '.join(empty)}")
     kinds = Counter(path.suffix.lower().lstrip(".").replace("jpeg", "jpg") for path, _ in files)
     return (tensors["images"], labels), kinds
+
+
+def _why(path: Path) -> str:
+    """What is wrong with a file that was skipped, in a sentence."""
+    try:
+        read_image(path)
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
 def _decoded(files: list[tuple[Path, int]], what: str) -> dict[str, Tensor]:

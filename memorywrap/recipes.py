@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +68,11 @@ class Recipe:
     mirror: bool = False
     augment: Augment = field(default_factory=Augment)
 
+    def lasting(self, epochs: int) -> Recipe:
+        """The same over so many epochs, its milestones in proportion."""
+        milestones = tuple(round(at * epochs / self.epochs) for at in self.milestones)
+        return replace(self, epochs=epochs, milestones=milestones)
+
     def __post_init__(self) -> None:
         _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("schedule", self.schedule, ("linear", "cosine", "steps"))
@@ -115,7 +121,8 @@ class Training:
     def model_config(self) -> Config:
         """For the checkpoint."""
         return Config(
-            title=self.title or self.data.name,
+            # Of a folder its name alone: where it lies is nobody's business on a page.
+            title=self.title or Path(self.data.name.removeprefix("folder:")).name,
             encoder=self.encoder,
             classes=self.data.classes,
             variant=self.variant,

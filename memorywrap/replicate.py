@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from memorywrap.checkpoint import VARIANTS
-from memorywrap.datasets import describe, load_data
-from memorywrap.recipes import Training, overridden, recipe_for
-from memorywrap.runs import RunFolder
+from memorywrap.datasets import DataError, describe, load_data
+from memorywrap.recipes import Recipe, Training, overridden, recipe_for
+from memorywrap.runs import RunError, RunFolder, completed
 from memorywrap.training import train_and_measure
 
 SEEDS = 3
 
-# MobileNetV2 in arXiv 2106.01440: mean accuracy in percent by (data, variant, training samples).
+# MobileNetV2 in arXiv 2106.01440: mean accuracy in percent by (data, variant, training samples), as
+# far as we know it; the cells of other rows stay empty.
 PAPER: dict[tuple[str, str, int | None], float] = {
     ("cifar10", "memory-wrap", 1000): 43.87,
     ("cifar10", "memory-wrap", 2000): 57.12,
@@ -126,9 +129,12 @@ def replicate(
     *,
     device: str = "auto",
     progress: bool = True,
+    fetch: bool = False,
     after: Callable[[Row, int], None] | None = None,
-) -> None:
+) -> list[str]:
     """Make the runs that are missing; those begun are resumed, those finished left alone.
+
+    A row whose data is missing or too small, or whose run folder holds other settings, is left out.
 
     Args:
         wanted: the rows.
@@ -136,40 +142,51 @@ def replicate(
         seeds: one run each.
         device: as for `train`.
         progress: show bars.
+        fetch: download data sets that are missing.
         after: called after each new run.
+
+    Returns:
+        Why rows were left out, a sentence each.
     """
+    left_out = []
     # Seed by seed, so that an early stop leaves every row with a number, not one with all.
     for seed in seeds:
         for row in wanted:
             run = RunFolder(Path(folder) / row.folder(seed))
-            if run.result is not None:
+            if run.result is not None and _present_recipe(row, run.config):
                 continue
-            data = load_data(row.data, samples=row.samples, seed=seed)
-            recipe = recipe_for(row.recipe, row.data, len(data.train))
-            training = Training(
-                data=data,
-                recipe=overridden(recipe, dict(row.settings)),
-                encoder=row.encoder,
-                variant=row.variant,
-                seed=seed,
-            )
-            train_and_measure(training, run.path, device=device, progress=progress)
+            try:
+                data = load_data(row.data, samples=row.samples, seed=seed, fetch=fetch)
+                training = Training(
+                    data=data,
+                    recipe=_recipe(row, len(data.train)),
+                    encoder=row.encoder,
+                    variant=row.variant,
+                    seed=seed,
+                )
+                train_and_measure(training, run.path, device=device, progress=progress)
+            except (DataError, RunError) as error:
+                left_out.append(f"{row.folder(seed)} was left out: {error}")
+                continue
             if after is not None:
                 after(row, seed)
+    return left_out
 
 
 def results(wanted: Sequence[Row], folder: str | Path) -> list[dict[str, Any]]:
     """What the run folders say about the rows; a row without a finished run has no numbers.
 
-    Runs of a row on different versions of the data are never averaged: each version is a line.
+    Runs of a row on different versions of the data, or made when its recipe was another one, are never
+    averaged: each is a line.
     """
     lines = []
     for row in wanted:
-        groups: dict[str, list[dict[str, Any]]] = {}
+        groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         for config, result in _finished(row, Path(folder)):
-            groups.setdefault(describe(_full(config["data"])), []).append(result)
-        for version, found in groups.items() or [("", [])]:
-            lines.append(_line(row, version, found))
+            data, recipe = _full(config["data"]), completed(config).get("recipe")
+            key = json.dumps([data, recipe], sort_keys=True)
+            groups.setdefault(key, []).append((config, result))
+        lines += [_line(row, found) for found in groups.values() or [[]]]
     return lines
 
 
@@ -223,21 +240,38 @@ def _finished(row: Row, folder: Path) -> Iterator[tuple[dict[str, Any], dict[str
             yield config, result
 
 
+def _recipe(row: Row, samples: int) -> Recipe:
+    return overridden(recipe_for(row.recipe, row.data, samples), dict(row.settings))
+
+
+def _present_recipe(row: Row, config: dict[str, Any] | None) -> bool:
+    """Whether a run was made with what the row's recipe is now."""
+    if config is None or "recipe" not in config:
+        return False
+    data = config["data"]
+    recipe = _recipe(row, data.get("samples") or data["train"])
+    return completed(config)["recipe"] == json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
 def _full(version: dict[str, Any]) -> dict[str, Any]:
     """A data version without what the row says anyway."""
     return {name: value for name, value in version.items() if name not in ("samples", "seed")}
 
 
-def _line(row: Row, version: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+def _line(row: Row, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    found = [result for _, result in runs]
     accuracies = [_accuracy(result, row.data) for result in found]
     devices = sorted({result["device"] for result in found})
+    settings = "".join(f" {name}={value}" for name, value in row.settings)
+    if runs and not _present_recipe(row, runs[0][0]):
+        settings += " (as it was before)"
     return {
         "data": row.data,
-        "data_version": version,
+        "data_version": describe(_full(runs[0][0]["data"])) if runs else "",
         "samples": row.samples,
         "variant": row.variant,
         "encoder": row.encoder,
-        "recipe": row.recipe + "".join(f" {name}={value}" for name, value in row.settings),
+        "recipe": row.recipe + settings,
         "paper": PAPER.get((row.data, row.variant, row.samples)),
         "mean": round(statistics.fmean(accuracies), 2) if accuracies else None,
         "deviation": round(statistics.stdev(accuracies), 2) if len(accuracies) > 1 else None,

@@ -11,6 +11,7 @@ RUN/result.json       what the finished model reached
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memorywrap.recipes import Recipe
 from memorywrap.reports import blank_figure
 
 COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")
@@ -67,9 +69,8 @@ class RunFolder:
             self._write("config.json", config)
             return
         differing = [
-            f"{key} is {present.get(key)!r} there and {config.get(key)!r} here"
-            for key in sorted(present.keys() | config.keys())
-            if present.get(key) != config.get(key)
+            f"{key} is {there!r} there and {here!r} here"
+            for key, there, here in _differences(completed(present), completed(config))
         ]
         if differing:
             raise RunError(
@@ -108,7 +109,10 @@ class RunFolder:
     def save_state(self, tensors: dict[str, Tensor]) -> None:
         """Write where the run stands; a crash leaves the file of before whole."""
         partial = self.path / "state.partial"
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+        except SafetensorError as error:
+            raise RunError(f"{partial} cannot be written: {error}") from error
         os.replace(partial, self.path / "state.safetensors")
 
     def metrics(self) -> list[dict[str, float | None]]:
@@ -164,6 +168,26 @@ class RunFolder:
         partial = self.path / f"{name}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.path / name)
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a run, as written by any version, with the settings that it did not know yet."""
+    if not isinstance(config.get("recipe"), dict):
+        return config
+    recipe = json.loads(json.dumps(dataclasses.asdict(Recipe("", epochs=1)))) | config["recipe"]
+    return {**config, "recipe": recipe}
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Keys with different values; those of the recipe are named one by one."""
+    for key in sorted(there.keys() | here.keys()):
+        values = there.get(key), here.get(key)
+        if key == "precision" and None in values:  # not noted before
+            continue
+        if key == "recipe" and all(isinstance(value, dict) for value in values):
+            yield from ((f"recipe.{name}", *pair) for name, *pair in _differences(*values))
+        elif values[0] != values[1]:
+            yield key, *values
 
 
 def packed(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ def train(
     then be visible to all.
 
     Returns:
-        The averaged model with its bank, as it was before saving.
+        The averaged model with its bank, in full precision.
 
     Raises:
         RunError: the folder cannot be written or holds another run.
@@ -83,9 +83,10 @@ def train_and_measure(
         return None
     used = model.device
     result = {
-        "measured": evaluation.measure(run.checkpoint, training.data, exams),
+        "measured": evaluation.measure(run.checkpoint, training.data, exams, device=used),
         "seconds": round(sum(row["seconds"] for row in run.metrics()), 1),
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
+        "precision": run.config["precision"],
         "processes": processes.count,
         "versions": library_versions(),
     }
@@ -141,9 +142,12 @@ class Trainer:
         """All steps from here to the last, with everything written to the run folder."""
         if self.processes.first:
             size = sum(value.nbytes for value in self.model.state_dict().values())
-            self.run_folder.prepare(self.training.config(), needed_bytes=6 * size)
+            config = {**self.training.config(), "precision": self.precision}
+            self.run_folder.prepare(config, needed_bytes=6 * size)
         self.processes.wait()
         self.load(self.run_folder.load_state())
+        if self.step == self.total_steps and self.averaged.has_memory:
+            self.averaged.set_bank(self.bank())
         saved = shown = time.monotonic()
         with stop_on_interrupt() as wished, self._bar(progress) as bar:
             while self.step < self.total_steps:
@@ -169,12 +173,18 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                 if stop and not last:
+                    self.processes.wait()  # torchrun ends all when one ends: the first still saves
                     raise Interrupted(
                         f"interrupted and saved after step {self.step} of {self.total_steps}; "
                         "the same command resumes it"
                     )
         self.processes.wait()
         return self.averaged
+
+    @property
+    def precision(self) -> str:
+        """What the network multiplies in."""
+        return "bfloat16" if self.half else "float32"
 
     @property
     def inputs_per_step(self) -> int:
@@ -223,7 +233,7 @@ class Trainer:
         # Dropout draws from torch's own generator.
         torch.manual_seed(chance.initial_seed() + self.processes.rank)
         rows = rows.to(self.device)
-        if self.device.type == "cuda":
+        if self.device.type != "cpu":  # a generator draws on its own device only
             chance = torch.Generator(self.device).manual_seed(chance.initial_seed())
         # Every process augments all of it, which is cheap, so that chance is that of one process.
         pixels = augment(self.images[rows], self.recipe.augment, chance)
@@ -286,11 +296,12 @@ class Trainer:
             "sums": self.sums,
             "seconds": torch.tensor(self.seconds),
         }
-        self.run_folder.save_state(tensors | packed(self._modules, self.optimizer))
         if self.averaged.has_memory:
             self.averaged.set_bank(self.bank())  # the weights have moved since the last one
         self.averaged.save_pretrained(self.run_folder.checkpoint)
         self.run_folder.draw_curves()
+        # Last: whoever finds this step in the state finds its checkpoint, too.
+        self.run_folder.save_state(tensors | packed(self._modules, self.optimizer))
 
     def load(self, tensors: dict[str, Tensor] | None) -> None:
         """Go to where `save` was called."""

@@ -119,7 +119,7 @@ def test_a_class_too_small_to_split_is_named(tmp_path):
     ],
 )
 def test_missing_data_says_how_to_get_it_and_nothing_is_downloaded(name, message, monkeypatch):
-    monkeypatch.setattr(downloads, "download", lambda *_: pytest.fail("downloaded"))
+    monkeypatch.setattr(datasets, "download", lambda *_: pytest.fail("downloaded"))
     with pytest.raises(DataError, match=message):
         load_data(name)
 
@@ -164,14 +164,16 @@ def test_a_bank_drawn_by_recipe_is_balanced_and_outlives_its_data(data):
     write_images(data / "svhn/test", {str(digit): 1 for digit in range(10)})
     svhn = load_data("svhn", samples=30, seed=3)
     recipe = datasets.bank_recipe(svhn, 10, 3)
-    assert recipe == {"dataset": "svhn", "seed": 3, "size": 10, "samples": 30}
     bank = draw_bank(recipe)
+    assert recipe.pop("digest") == datasets.digest_of(bank)
+    assert recipe == {"dataset": "svhn", "seed": 3, "size": 10, "samples": 30}
+    assert datasets.digest_of(bank) != datasets.digest_of(draw_bank({**recipe, "seed": 4}))
     rows = balanced(svhn.train.labels, 10, 3)
     assert torch.equal(bank.images, svhn.train.images[rows])
     (data / "svhn").rename(data / "gone")
     assert torch.equal(draw_bank(recipe).images, bank.images)
     with pytest.raises(DataError, match="svhn: no images"):
-        draw_bank({**recipe, "seed": 4})
+        draw_bank({**recipe, "seed": 5})
 
 
 def test_published_cifar10_records_are_parsed_without_a_pickle(data):

@@ -32,6 +32,12 @@ def test_the_papers_recipe_is_the_papers():
     assert learning_rate(cinic, 300 * 10 - 1, 10) < 1e-6
 
 
+def test_another_length_moves_the_milestones_along():
+    shorter = recipe_for("paper", "svhn", 1000).lasting(8)
+    assert (shorter.epochs, shorter.milestones) == (8, (4, 6))
+    assert recipe_for("fast", "svhn", 1000).lasting(8).milestones == ()
+
+
 def test_the_fast_recipe_makes_more_passes_over_fewer_images():
     recipes = [recipe_for("fast", "cifar10", size) for size in (1000, 2000, 5000, 50_000)]
     seen = [

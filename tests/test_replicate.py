@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,11 +22,16 @@ from memorywrap.runs import RunFolder
 SETTINGS = ["--set", "batch=8", "--set", "memory=4", "--set", "epochs=1"]
 
 
-def finished(folder, row, seed, redrawn=(), accuracy=50.0, version=None):
+def finished(folder, row, seed, redrawn=(), accuracy=50.0, version=None, recipe_was=()):
     """A run folder as training leaves it, with made-up numbers."""
     run = RunFolder(folder / row.folder(seed))
     version = version or {"name": row.data, "format": "png", "train": 9, "test": 5}
-    run.prepare({"data": {**version, "samples": row.samples, "seed": seed}}, 0)
+    recipe = overridden(recipe_for(row.recipe, row.data, row.samples or 9), dict(row.settings))
+    config = {
+        "data": {**version, "samples": row.samples, "seed": seed},
+        "recipe": dataclasses.asdict(recipe) | dict(recipe_was),
+    }
+    run.prepare(config, 0)
     measured = {"accuracy": accuracy, "images": 5}
     if redrawn:
         measured["redrawn"] = list(redrawn)
@@ -58,6 +64,60 @@ def test_versions_of_the_data_are_never_mixed_in_one_line(tmp_path):
         ("CIFAR-10 (JPEG copy)", 80),
         ("CIFAR-10", 90),
     ]
+
+
+def test_runs_of_a_recipe_as_it_was_are_a_line_of_their_own_and_not_taken_for_finished(tmp_path):
+    row = Row("svhn", "memory-wrap", 1000, "paper", "mobilenet_v2")
+    finished(tmp_path, row, 0, accuracy=60)
+    finished(tmp_path, row, 1, accuracy=40, recipe_was={"apart": False})
+    lines = results([row], tmp_path)
+    assert [(line["recipe"], line["mean"], line["runs"]) for line in lines] == [
+        ("paper", 60, 1),
+        ("paper (as it was before)", 40, 1),
+    ]
+    # A setting that was not there yet had its default.
+    path = tmp_path / row.folder(1) / "config.json"
+    config = json.loads(path.read_text())
+    del config["recipe"]["apart"]
+    path.write_text(json.dumps(config))
+    assert [line["mean"] for line in results([row], tmp_path)] == [60, 40]
+
+
+def test_copies_of_a_data_set_are_told_apart_by_their_digest(tmp_path):
+    row = Row("cifar10", "std", None, "fast", "compact")
+    for seed, digest in enumerate("ab"):
+        version = {"name": "cifar10", "format": "jpg", "train": 9, "test": 5, "digest": digest}
+        finished(tmp_path, row, seed, version=version)
+    assert [line["runs"] for line in results([row], tmp_path)] == [1, 1]
+
+
+def test_rows_that_cannot_be_run_are_left_out_with_a_reason(
+    tmp_path, tiny_table, monkeypatch, capsys
+):
+    known = replicate.load_data
+
+    def load_data(name, *, samples=None, **settings):
+        if samples == 99:
+            raise datasets.DataError("expected 1 to 16 training samples, received 99")
+        return known(name, samples=samples, **settings)
+
+    monkeypatch.setattr(replicate, "load_data", load_data)
+    (first, *_) = TABLES["tiny"]
+    monkeypatch.setitem(TABLES, "tiny", (dataclasses.replace(first, samples=99), first))
+    command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS, "--seeds", "2"]
+    assert cli.main(command) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("was left out: expected 1 to 16 training samples") == 2
+    assert "| noise | 99 | std |  |  | 0 |" in printed.out
+    assert len(list(tmp_path.glob("*/result.json"))) == 2  # the other row, over both seeds
+
+    # A finished run of other settings under the same name is neither replaced nor passed over.
+    path = next(tmp_path.glob("*seed0/config.json"))
+    config = json.loads(path.read_text())
+    config["recipe"]["warmup"] = 0.7
+    path.write_text(json.dumps(config))
+    assert cli.main(command) == 0
+    assert "recipe.warmup is 0.7 there and 0.2 here" in capsys.readouterr().err
 
 
 def test_rows_without_a_run_stay_empty_and_similar_names_are_not_taken_for_theirs(tmp_path):
@@ -109,6 +169,7 @@ def tiny_table(monkeypatch):
 def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_table, capsys):
     command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS]
     assert cli.main([*command, "--seeds", "1", "--variants", "std"]) == 0
+    assert "| noise | all | memory-wrap |" in (tmp_path / "tiny.md").read_text()  # empty as yet
     first = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/result.json")}
     assert len(first) == 1
     assert cli.main([*command, "--seeds", "2"]) == 0

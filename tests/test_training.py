@@ -103,6 +103,7 @@ def test_a_short_training_learns_and_leaves_a_complete_run_folder(tmp_path):
     assert [float(row["epoch"]) for row in rows] == list(range(1, 9))
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert json.loads((tmp_path / "config.json").read_text())["recipe"]["epochs"] == 8
+    assert result["precision"] == "float32"
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     loaded = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
     assert loaded.config.measured == result["measured"]
@@ -260,6 +261,45 @@ def test_a_run_folder_of_other_settings_is_refused_by_what_differs(tmp_path):
     train(TINY, tmp_path, progress=False)
     with pytest.raises(RunError, match="seed is 0 there and 5 here"):
         train(replace(TINY, seed=5), tmp_path, progress=False)
+
+
+def test_a_run_of_before_a_setting_was_known_goes_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        with pytest.raises(Interrupted):
+            train(TINY, tmp_path, progress=False)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("precision") == "float32"
+    del config["recipe"]["apart"]
+    path.write_text(json.dumps(config))
+    train(TINY, tmp_path, progress=False)
+    path.write_text(json.dumps({**config, "precision": "bfloat16"}))
+    with pytest.raises(RunError, match="precision is 'bfloat16' there and 'float32' here"):
+        train(TINY, tmp_path, progress=False)
+
+
+def test_a_finished_run_gives_its_model_again(tmp_path):
+    first, again = (train(TINY, tmp_path, progress=False) for _ in range(2))
+    assert torch.equal(first.bank.images, again.bank.images)
+    assert_same(weights(first), weights(again))
+
+
+def test_a_crash_while_the_checkpoint_is_written_is_made_good(tmp_path, monkeypatch):
+    whole = train(TINY, tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            MemoryWrapClassifier,
+            "save_pretrained",
+            lambda *_: (_ for _ in ()).throw(OSError("no room")),
+        )
+        with pytest.raises(OSError, match="no room"):
+            train(TINY, tmp_path / "cut", progress=False)
+    train(TINY, tmp_path / "cut", progress=False)
+    found = MemoryWrapClassifier.from_pretrained(tmp_path / "cut/checkpoint")
+    expected = MemoryWrapClassifier.from_pretrained(tmp_path / "whole/checkpoint")
+    assert_same(weights(expected), weights(found))
+    assert weights(whole)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path, monkeypatch):

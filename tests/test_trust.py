@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import tiny
 import torch
 
-from memorywrap import MemoryWrapClassifier
+from memorywrap import MemoryWrapClassifier, evaluation
 from memorywrap.checkpoint import CheckpointError
 from memorywrap.cli import main
-from memorywrap.datasets import Split
+from memorywrap.datasets import Split, digest_of
 from memorywrap.images import to_pil
 from memorywrap.trust import (
     SIGNALS,
@@ -166,6 +167,18 @@ def test_new_weights_make_the_gauge_void() -> None:
     without_bank = MemoryWrapClassifier(tiny.classifier(trust=GAUGE.to_dict()).config)
     without_bank.load_state_dict(weights)
     assert without_bank.config.trust is None
+
+
+def test_a_bank_drawn_from_another_copy_of_its_data_makes_the_gauge_void(tmp_path, monkeypatch):
+    model = tiny.classifier(trust=GAUGE.to_dict())
+    drawn = Split(model.bank.images, model.bank.labels)
+    monkeypatch.setattr(evaluation, "draw_bank", lambda *_, **__: drawn)
+    for digest, is_void in ((digest_of(drawn), False), ("another", True)):
+        bank = {"dataset": "svhn", "seed": 0, "size": len(drawn), "digest": digest}
+        model.config = replace(model.config, bank=bank)
+        model.save_pretrained(tmp_path / digest)
+        found = evaluation.load_classifier(tmp_path / digest, device="cpu")
+        assert (found.predict(tiny.picture()).trust is None) == is_void
 
 
 def test_the_gauge_travels_with_the_checkpoint(tmp_path) -> None:
