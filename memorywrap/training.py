@@ -255,7 +255,7 @@ class Trainer:
         if not self.processes.first:
             return
         tested = None
-        if epoch % max(1, self.recipe.epochs // _OFTEN) == 0 or epoch == self.recipe.epochs:
+        if epoch % -(-self.recipe.epochs // _OFTEN) == 0 or epoch == self.recipe.epochs:
             tested = self._test()
         self.run_folder.add_metrics(
             {
