@@ -246,10 +246,8 @@ def _culprits(
         ) % classes
         infected = copy.copy(classifier)
         infected.set_bank(replace(bank, labels=labels))
-        explanations = [
-            infected.explain(infected.predict_inputs([prediction.pixels])[0], steps=_STEPS)
-            for prediction in predictions[: sizes.culprit_images]
-        ]
+        inputs = [prediction.pixels for prediction in predictions[: sizes.culprit_images]]
+        explanations = infected.explain(infected.predict_inputs(inputs), steps=_STEPS)
         is_planted = torch.zeros(size, dtype=torch.bool)
         is_planted[planted] = True
         by_contribution = metrics.culprit_scores(explanations, labels)
