@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.evaluation import random_bank
-from memorywrap.explain import INTEGRATED_GRADIENTS, Prediction, has_baseline, methods
+from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, has_baseline, methods
 from memorywrap.images import to_unit
 from memorywrap.methods import Maps, attribute
 from memorywrap.reports import blank_figure
@@ -87,10 +87,11 @@ def measure_explanations(
     sizes = (sizes or Sizes()).within(len(test))
     chosen = metrics.random_order(len(test), seed)[: sizes.images]
     predictions = classifier.predict_inputs(list(test.images[chosen]))
+    explained = cache(lambda: classifier.explain(predictions))  # within the bar, once
     parts: dict[str, Callable[[], Any]] = {
         "agreement": lambda: _agreement(classifier, test, train, sizes, seed),
-        "completeness": lambda: _completeness(classifier, predictions),
-        "memory_deletion": lambda: _memory_deletion(classifier, predictions, seed),
+        "completeness": lambda: _completeness(explained()),
+        "memory_deletion": lambda: _memory_deletion(classifier, explained(), seed),
         "methods": lambda: _methods(classifier, predictions, sizes, seed),
         "randomisation": lambda: _randomisation(classifier, predictions[: sizes.perturbed], seed),
         "culprits": lambda: _culprits(classifier, predictions, train, sizes, seed),
@@ -126,29 +127,20 @@ def _agreement(
     return found
 
 
-def _completeness(
-    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction]
-) -> dict[str, Any]:
-    # What the page has done by then.
-    samples = {index for seen in predictions for index in (*seen.used, seen.contrast)} - {None}
-    classifier.warm_paths(sorted(samples))
-    errors, steps, seconds = [], [], []
-    for prediction in predictions:
-        started = time.perf_counter()
-        explanation = classifier.explain(prediction)
-        seconds.append(time.perf_counter() - started)
-        errors.append(explanation.completeness_error)
-        steps.append(explanation.steps)
-    return {"errors": errors, "steps": steps, "seconds": seconds}
+def _completeness(explanations: Sequence[Explanation]) -> dict[str, Any]:
+    return {
+        "errors": [explanation.completeness_error for explanation in explanations],
+        "steps": [explanation.steps for explanation in explanations],
+    }
 
 
 def _memory_deletion(
-    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction], seed: int
+    classifier: MemoryWrapClassifier, explanations: Sequence[Explanation], seed: int
 ) -> dict[str, list[float]]:
     """Mean probability of the predicted class while used samples are taken away, by order."""
     curves: dict[str, list[Tensor]] = {}
-    for number, prediction in enumerate(predictions):
-        contributions = classifier.explain(prediction).memory_contributions
+    for number, explanation in enumerate(explanations):
+        prediction, contributions = explanation.prediction, explanation.memory_contributions
         used = prediction.used
         shuffled = metrics.random_order(len(used), seed + number).tolist()
         for name, order in (
@@ -286,7 +278,7 @@ def _input_maps(
     samples."""
     bank = prediction.bank
     assert bank is not None
-    embed, layer, cache = classifier.paths().embed, classifier.head, classifier.paths()
+    paths, layer = classifier.paths(), classifier.head
     memory = to_unit(bank.images[prediction.used], classifier.device)
     keys = [bank.keys[index] for index in prediction.used]
 
@@ -297,10 +289,12 @@ def _input_maps(
         found: Iterable[Attribution | Maps]
         if method == INTEGRATED_GRADIENTS:
             found = integrated_gradients(
-                embed, layer, cases, baseline=_BASELINE, steps=_STEPS, cache=cache
+                paths.embed, layer, cases, baseline=_BASELINE, steps=_STEPS, cache=paths
             )
         else:
-            found = (attribute(method, embed, layer, case, baseline=_BASELINE) for case in cases)
+            found = (
+                attribute(method, paths.embed, layer, case, baseline=_BASELINE) for case in cases
+            )
         return torch.stack([one.input_map for one in found])
 
     return maps
@@ -320,12 +314,11 @@ def markdown(report: dict[str, Any]) -> str:
         cells = [_spread(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
     errors = 100 * np.array(report["completeness"]["errors"])
-    milliseconds = 1000 * np.median(report["completeness"]["seconds"])
     lines += [
         "",
         f"Completeness error over {sizes.images} test images: median {np.median(errors):.3f} %, 95th percentile "
         f"{np.percentile(errors, 95):.3f} %, maximum {errors.max():.3f} %; "
-        f"{np.median(report['completeness']['steps']):g} steps and {milliseconds:.0f} ms (medians).",
+        f"{np.median(report['completeness']['steps']):g} steps (median).",
         "",
         f"Deletion and insertion over {sizes.curves} of them, the other columns over "
         f"{sizes.perturbed}:",
