@@ -330,22 +330,41 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
 # --- several processes ---
 
 
+KINDS = ("memory-wrap", "memory-wrap apart", "std")
+
+
 def _train_as(rank, count, port, folder, queue):
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count)
     )
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    encoder = tiny_encoder()
-    encoder[-1] = nn.Identity()  # dropout's chance differs between one process and two
-    ENCODERS["tiny"] = lambda: encoder
-    # An odd batch and memory, so that the shares differ in size.
-    recipe = replace(SHORT, epochs=1, batch=15, memory=7, augment=Augment(translate=2, flip=True))
-    model = train(replace(TINY, recipe=recipe), folder, device="cpu", progress=False)
+
+    def encoder():
+        torch.manual_seed(0)
+        network = tiny_encoder()
+        network[-1] = nn.Identity()  # dropout's chance differs between one process and two
+        return network
+
+    ENCODERS["tiny"] = encoder
+    found = {}
+    for kind in KINDS:
+        variant, _, apart = kind.partition(" ")
+        # An odd batch and memory, so that the shares differ in size.
+        recipe = replace(
+            SHORT,
+            epochs=1,
+            batch=15,
+            memory=7,
+            apart=bool(apart),
+            augment=Augment(translate=2, flip=True),
+        )
+        tiny = replace(TINY, recipe=recipe, variant=variant)
+        model = train(tiny, folder / kind, device="cpu", progress=False)
+        found |= {f"{kind} {name}": value.numpy() for name, value in model.state_dict().items()}
     processes, _ = distributed.join("cpu")
     distributed.leave(processes)
     if rank == 0:
-        queue.put({name: value.numpy() for name, value in model.state_dict().items()})
+        queue.put(found)
 
 
 def test_two_processes_equal_one(tmp_path):
@@ -369,9 +388,10 @@ def test_two_processes_equal_one(tmp_path):
             worker.join(30)
             assert worker.exitcode == 0
     assert_same(*found, rtol=1e-3, atol=1e-4)
-    rows = [RunFolder(tmp_path / count).metrics()[0] for count in ("1", "2")]
-    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-3)
-    assert rows[0]["accuracy"] == pytest.approx(rows[1]["accuracy"], abs=100 / 45 + 0.01)
+    for kind in KINDS:
+        rows = [RunFolder(tmp_path / count / kind).metrics()[0] for count in ("1", "2")]
+        assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-3)
+        assert rows[0]["accuracy"] == pytest.approx(rows[1]["accuracy"], abs=100 / 45 + 0.01)
 
 
 def test_a_process_alone_shares_with_nobody():
