@@ -183,8 +183,8 @@ def results(wanted: Sequence[Row], folder: str | Path) -> list[dict[str, Any]]:
     for row in wanted:
         groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         for config, result in _finished(row, Path(folder)):
-            data, recipe = _full(config["data"]), completed(config).get("recipe")
-            key = json.dumps([data, recipe], sort_keys=True)
+            recipe = _read(row, completed(config).get("recipe", {}))
+            key = json.dumps([_full(config["data"]), recipe], sort_keys=True)
             groups.setdefault(key, []).append((config, result))
         lines += [_line(row, found) for found in groups.values() or [[]]]
     return lines
@@ -249,8 +249,15 @@ def _present_recipe(row: Row, config: dict[str, Any] | None) -> bool:
     if config is None or "recipe" not in config:
         return False
     data = config["data"]
-    recipe = _recipe(row, data.get("samples") or data["train"])
-    return completed(config)["recipe"] == json.loads(json.dumps(dataclasses.asdict(recipe)))
+    recipe = dataclasses.asdict(_recipe(row, data.get("samples") or data["train"]))
+    present = json.loads(json.dumps(recipe))  # lists for tuples, as in the file
+    return _read(row, completed(config)["recipe"]) == _read(row, present)
+
+
+def _read(row: Row, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the row's variant reads: a plain network knows nothing of memories."""
+    of_memory = ("memory", "apart", "test_memories") if row.variant == "std" else ()
+    return {name: value for name, value in recipe.items() if name not in of_memory}
 
 
 def _full(version: dict[str, Any]) -> dict[str, Any]:

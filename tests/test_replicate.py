@@ -83,6 +83,13 @@ def test_runs_of_a_recipe_as_it_was_are_a_line_of_their_own_and_not_taken_for_fi
     assert [line["mean"] for line in results([row], tmp_path)] == [60, 40]
 
 
+def test_a_plain_network_does_not_mind_how_memories_are_encoded(tmp_path):
+    row = Row("svhn", "std", 1000, "paper", "mobilenet_v2")
+    finished(tmp_path, row, 0)
+    finished(tmp_path, row, 1, recipe_was={"apart": False, "memory": 7})
+    assert [line["runs"] for line in results([row], tmp_path)] == [2]
+
+
 def test_copies_of_a_data_set_are_told_apart_by_their_digest(tmp_path):
     row = Row("cifar10", "std", None, "fast", "compact")
     for seed, digest in enumerate("ab"):
