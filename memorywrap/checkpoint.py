@@ -53,7 +53,7 @@ class Config:
         image_size: side of the input in pixels.
         mean, std: per-channel normalisation of pixels in [0, 1].
         mirror: embed each image as the mean of its own embedding and its mirror image's.
-        bank: how to draw the bank from a data set ({"dataset", "seed", "size"}) where the
+        bank: how to draw the bank from a data set ({"dataset", "seed", "size"}, see `draw_bank`) where the
             checkpoint does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
         recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
@@ -109,7 +109,11 @@ class Config:
             fits &= isinstance(self.bank.get("dataset"), str)
             fits &= isinstance(self.bank.get("digest", ""), str)
             fits &= all(type(value) is int and value >= 0 for value in numbers.values())
-            require("bank", fits, "a dataset, a seed, a size and at most a number of samples")
+            require(
+                "bank",
+                fits,
+                "a dataset, a seed, a size and at most a number of samples and a digest",
+            )
         if self.trust is not None:
             TrustGauge.from_dict(self.trust)
 
