@@ -53,8 +53,8 @@ class Config:
         image_size: side of the input in pixels.
         mean, std: per-channel normalisation of pixels in [0, 1].
         mirror: embed each image as the mean of its own embedding and its mirror image's.
-        bank: how to draw the bank from a data set ({"dataset", "seed", "size"}, see `draw_bank`) where the
-            checkpoint does not hold it.
+        bank: how to draw the bank from a data set (see `datasets.draw_bank`) where the checkpoint
+            does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
         recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
     """
