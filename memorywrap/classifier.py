@@ -328,9 +328,8 @@ class MemoryWrapClassifier(nn.Module):
                 f"against: expected a class from 0 to {classes - 1}, received {against}"
             )
         images = list(image) if isinstance(image, (list, tuple)) else [image]
-        new = iter(
-            self.predict([one for one in images if not isinstance(one, Prediction)], box=box)
-        )
+        unseen = [one for one in images if not isinstance(one, Prediction)]
+        new = iter(self.predict(unseen, box=box) if unseen else [])
         predictions = [one if isinstance(one, Prediction) else next(new) for one in images]
         for number, prediction in enumerate(predictions):
             if against == prediction.predicted:
