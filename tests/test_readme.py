@@ -139,10 +139,10 @@ def test_the_table_of_times_has_the_rows_of_bench():
     text = DOCUMENTS[0].read_text("utf-8")
     table = text.split("<!-- The output of: memorywrap bench --http --markdown -->\n")[1]
     rows = re.findall(r"^\| ([^|]+) \| [\d.]+ \|", table, re.MULTILINE)
-    source = (ROOT / "memorywrap/bench.py").read_text("utf-8")
-    assert len(rows) == 11
-    for row in rows:
-        assert row.removesuffix("64") in source
+    source = re.sub(r"\{_\w+\}", "", (ROOT / "memorywrap/bench.py").read_text("utf-8"))
+    assert len(rows) == 12
+    for row in rows:  # numbers in them are constants there
+        assert re.sub(r"\d+", "", row) in source
 
 
 def test_how_long_images_are_kept_is_what_the_page_does():
