@@ -17,6 +17,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.baselines import BASELINES
 from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
+from memorywrap.devices import choose_device
 from memorywrap.encoders import create_encoder, folded, mirrored
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
@@ -380,25 +381,3 @@ class MemoryWrapClassifier(nn.Module):
         if self._bank is None:
             raise ValueError("the classifier has no memory bank yet: call set_bank(make_bank(...))")
         return self._bank
-
-
-def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; "auto" takes CUDA, then MPS, then CPU.
-
-    Raises:
-        ValueError: an unknown device, or one that is not there.
-    """
-    if device != "auto":
-        try:
-            chosen = torch.device(device)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device: expected auto, cpu, cuda or mps, received {device}"
-            ) from error
-        present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        if not present.get(chosen.type, lambda: True)():
-            raise ValueError(f"device {device}: there is none on this machine, try cpu")
-        return chosen
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

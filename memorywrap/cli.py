@@ -19,6 +19,7 @@ from memorywrap import commands_training
 from memorywrap.baselines import BASELINES
 from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.devices import use_threads
 from memorywrap.evaluation import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, methods
 from memorywrap.figures import enlarged, figure_parts, paper_figure
@@ -237,7 +238,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 def _bench(options: argparse.Namespace) -> int:
     if options.repeats < 1:
         raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
-    commands_training.use_threads(options.threads)
+    use_threads(options.threads)
     if options.http and not Path(options.checkpoint).is_dir():
         raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
     classifier = _load(options, device="cpu")

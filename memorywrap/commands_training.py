@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from memorywrap import distributed, evaluation, explanation_report, replicate, trust_report
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
+from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
 from memorywrap.explanation_report import Sizes
 from memorywrap.model_card import write_card
@@ -371,15 +370,3 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
-
-
-def use_threads(threads: int | None) -> None:
-    """Compute with so many processor cores; with all when None.
-
-    Raises:
-        ValueError: fewer than one.
-    """
-    if threads is not None and threads < 1:
-        raise ValueError(f"--threads: expected at least 1, received {threads}")
-    if threads is not None:
-        torch.set_num_threads(threads)

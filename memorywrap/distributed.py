@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from memorywrap.classifier import MemoryWrapClassifier, choose_device
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.devices import choose_device
 
 
 @dataclass(frozen=True)

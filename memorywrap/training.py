@@ -21,8 +21,9 @@ from memorywrap import distributed, evaluation
 from memorywrap.augment import augment
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import library_versions
-from memorywrap.classifier import MemoryWrapClassifier, choose_device
+from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import balanced
+from memorywrap.devices import choose_device
 from memorywrap.distributed import Processes
 from memorywrap.images import to_unit
 from memorywrap.model_card import write_card

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
-from memorywrap.classifier import choose_device
+from memorywrap.devices import choose_device
 from memorywrap.encoders import CompactEncoder
 from memorywrap.images import ImageError
 

@@ -8,86 +8,28 @@ import os
 import shutil
 import signal
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import tiny
 import torch
-from torch import nn
+from colours import DATA, SHORT, TINY, assert_same, coloured
 
-from memorywrap import cli, distributed, evaluation, explanation_report, training
+from memorywrap import evaluation, training
 from memorywrap.augment import Augment
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import ImageData, Split
-from memorywrap.distributed import Processes
 from memorywrap.encoders import ENCODERS
-from memorywrap.recipes import Recipe, Training
 from memorywrap.runs import RunError, RunFolder
 from memorywrap.training import Interrupted, Trainer, train, train_and_measure
 
-COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
-SHORT = Recipe("test", epochs=2, batch=16, memory=8, learning_rate=0.05, test_memories=2)
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("tiny_training")
 
-
-def coloured(count, seed):
-    """Noisy squares of three colours: a task that a few steps solve."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 3
-    noise = torch.randint(-50, 50, (count, 3, 32, 32), generator=generator)
-    images = (torch.tensor(COLOURS)[labels][:, :, None, None] + noise).clamp(0, 255)
-    return Split(images.to(torch.uint8), labels)
-
-
-DATA = ImageData(
-    "colours",
-    ("red", "green", "blue"),
-    coloured(48, 0),
-    coloured(30, 1),
-    {"name": "colours", "train": 48},
-)
-TINY = Training(DATA, SHORT, encoder="tiny", bank=6, precision="float32")
 REAL = tuple(ENCODERS)
-
-
-def tiny_encoder():
-    """All that training must carry along (running statistics, dropout), in milliseconds."""
-    encoder = nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=4, bias=False),
-        nn.BatchNorm2d(8),
-        nn.SiLU(),
-        nn.Conv2d(8, 16, 3, bias=False),
-        nn.BatchNorm2d(16),
-        nn.SiLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(0.1),
-    )
-    encoder.embedding_dim = 16
-    return encoder
-
-
-@pytest.fixture(autouse=True)
-def small_and_calm(monkeypatch):
-    """A tiny encoder in the registry, and one thread: more cost time on so little work."""
-    monkeypatch.setitem(ENCODERS, "tiny", tiny_encoder)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+CPU = torch.device("cpu")
 
 
 def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def assert_same(first, second, **tolerance):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        torch.testing.assert_close(
-            value, second[name], **tolerance or {"rtol": 0, "atol": 0}, msg=lambda m, n=name: n + m
-        )
 
 
 def test_a_short_training_learns_and_leaves_a_complete_run_folder(tmp_path):
@@ -325,142 +267,6 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(RunError, match=r"is damaged .* remove it to start again"):
         train(TINY, tmp_path, progress=False)
-
-
-# --- several processes ---
-
-
-KINDS = ("memory-wrap", "memory-wrap apart", "std")
-
-
-def _train_as(rank, count, port, folder, queue):
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count)
-    )
-    torch.set_num_threads(1)
-
-    def encoder():
-        torch.manual_seed(0)
-        network = tiny_encoder()
-        network[-1] = nn.Identity()  # dropout's chance differs between one process and two
-        return network
-
-    ENCODERS["tiny"] = encoder
-    found = {}
-    for kind in KINDS:
-        variant, _, apart = kind.partition(" ")
-        # An odd batch and memory, so that the shares differ in size.
-        recipe = replace(
-            SHORT,
-            epochs=1,
-            batch=15,
-            memory=7,
-            apart=bool(apart),
-            augment=Augment(translate=2, flip=True),
-        )
-        tiny = replace(TINY, recipe=recipe, variant=variant)
-        model = train(tiny, folder / kind, device="cpu", progress=False)
-        found |= {f"{kind} {name}": value.numpy() for name, value in model.state_dict().items()}
-    processes, _ = distributed.join("cpu")
-    distributed.leave(processes)
-    if rank == 0:
-        queue.put(found)
-
-
-def test_two_processes_equal_one(tmp_path):
-    import socket
-
-    spawn = torch.multiprocessing.get_context("spawn")
-    found = []
-    for count in (1, 2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        queue = spawn.Queue()
-        arguments = (count, port, tmp_path / str(count), queue)
-        workers = [
-            spawn.Process(target=_train_as, args=(rank, *arguments)) for rank in range(count)
-        ]
-        for worker in workers:
-            worker.start()
-        found.append({name: torch.from_numpy(v) for name, v in queue.get(timeout=120).items()})
-        for worker in workers:
-            worker.join(30)
-            assert worker.exitcode == 0
-    assert_same(*found, rtol=1e-3, atol=1e-4)
-    for kind in KINDS:
-        rows = [RunFolder(tmp_path / count / kind).metrics()[0] for count in ("1", "2")]
-        assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-3)
-        assert rows[0]["accuracy"] == pytest.approx(rows[1]["accuracy"], abs=100 / 45 + 0.01)
-
-
-def test_a_process_alone_shares_with_nobody():
-    values = torch.arange(5)
-    assert torch.equal(Processes().share(values), values)
-    assert [Processes(rank, 2).share(values).tolist() for rank in (0, 1)] == [[0, 1, 2], [3, 4]]
-
-
-# --- the command line ---
-
-
-@pytest.fixture
-def colour_folder(tmp_path, monkeypatch):
-    from PIL import Image
-
-    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "cache"))
-    for part, split in (("train", DATA.train), ("test", DATA.test)):
-        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
-            folder = tmp_path / "colours" / part / DATA.classes[label]
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
-    return f"folder:{tmp_path / 'colours'}"
-
-
-def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys, monkeypatch):
-    settings = ["--set", "batch=16", "--set", "memory=8", "--set", "learning_rate=0.05"]
-    command = ["train", "--data", colour_folder, "--out", str(tmp_path / "run"), *settings]
-    assert cli.main([*command, "--epochs", "6", "--samples", "40", "--exam", colour_folder]) == 0
-    assert "of 30 images" in capsys.readouterr().out
-    checkpoint = str(tmp_path / "run/checkpoint")
-    command = ["evaluate", "--checkpoint", checkpoint, "--data", colour_folder, "--json"]
-    assert cli.main([*command, "--memories", "3", "--memory", "10"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["images"] == 30 and found["accuracy"] > 60
-    assert sum(map(sum, found["confusion"])) == 30
-    right = sum(found["confusion"][index][index] for index in range(3))
-    assert found["accuracy"] == pytest.approx(100 * right / 30, abs=0.01)
-    assert len(found["memories"]["accuracies"]) == 3
-    assert cli.main([*command[:-1]]) == 0
-    assert "rows: true class" in capsys.readouterr().out
-
-    monkeypatch.setattr(explanation_report, "methods", lambda: ["saliency"])
-    monkeypatch.setattr(explanation_report, "_STEPS", 2)
-    few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
-    monkeypatch.setattr("memorywrap.commands_training.Sizes", few)
-    folder = tmp_path / "explained"
-    command = [*command[:-1], "--explanations", str(folder), "--images"]
-    assert cli.main([*command, "2"]) == 0
-    assert (folder / "explanations.md").read_text() in capsys.readouterr().out
-    assert {path.suffix for path in folder.iterdir()} == {".md", ".json", ".png"}
-    assert cli.main([*command, "1", "--json"]) == 0
-    report = json.loads((folder / "explanations.json").read_text())
-    assert json.loads(capsys.readouterr().out)["explanations"] == report
-    assert cli.main([*command, "0"]) == 2
-    assert "--images: expected at least 1, received 0" in capsys.readouterr().err
-
-
-def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):
-    run = ["--out", str(tmp_path / "run")]
-    for command, message in [
-        (["train", "--data", "folder:/nowhere", *run], "there is no folder /nowhere"),
-        (["train", "--data", colour_folder, *run, "--set", "epoch=3"], "unknown setting 'epoch'"),
-        (["train", "--data", colour_folder, *run, "--set", "epochs"], "expected NAME=VALUE"),
-        (["train", "--data", colour_folder, *run, "--exam", "svhn"], "svhn: no images"),
-        (["evaluate", "--checkpoint", "/nowhere", "--data", "svhn"], "no checkpoint folder"),
-    ]:
-        assert cli.main(command) == 2
-        error = capsys.readouterr().err
-        assert message in error and "Traceback" not in error
 
 
 def test_confusion_counts_true_rows_and_predicted_columns():

@@ -1,0 +1,39 @@
+"""What a model runs on: the device by name, and how many processor cores."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; "auto" takes CUDA, then MPS, then CPU.
+
+    Raises:
+        ValueError: an unknown device, or one that is not there.
+    """
+    if device != "auto":
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device: expected auto, cpu, cuda or mps, received {device}"
+            ) from error
+        present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        if not present.get(chosen.type, lambda: True)():
+            raise ValueError(f"device {device}: there is none on this machine, try cpu")
+        return chosen
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many processor cores; with all when None.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads: expected at least 1, received {threads}")
+    if threads is not None:
+        torch.set_num_threads(threads)

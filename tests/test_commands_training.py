@@ -1,0 +1,72 @@
+"""Training and evaluating from the command line."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+from colours import DATA
+from PIL import Image
+
+from memorywrap import cli, explanation_report
+
+pytestmark = pytest.mark.usefixtures("tiny_training")
+
+
+@pytest.fixture
+def colour_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "cache"))
+    for part, split in (("train", DATA.train), ("test", DATA.test)):
+        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            folder = tmp_path / "colours" / part / DATA.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
+    return f"folder:{tmp_path / 'colours'}"
+
+
+def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys, monkeypatch):
+    settings = ["--set", "batch=16", "--set", "memory=8", "--set", "learning_rate=0.05"]
+    command = ["train", "--data", colour_folder, "--out", str(tmp_path / "run"), *settings]
+    assert cli.main([*command, "--epochs", "6", "--samples", "40", "--exam", colour_folder]) == 0
+    assert "of 30 images" in capsys.readouterr().out
+    checkpoint = str(tmp_path / "run/checkpoint")
+    command = ["evaluate", "--checkpoint", checkpoint, "--data", colour_folder, "--json"]
+    assert cli.main([*command, "--memories", "3", "--memory", "10"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 30 and found["accuracy"] > 60
+    assert sum(map(sum, found["confusion"])) == 30
+    right = sum(found["confusion"][index][index] for index in range(3))
+    assert found["accuracy"] == pytest.approx(100 * right / 30, abs=0.01)
+    assert len(found["memories"]["accuracies"]) == 3
+    assert cli.main([*command[:-1]]) == 0
+    assert "rows: true class" in capsys.readouterr().out
+
+    monkeypatch.setattr(explanation_report, "methods", lambda: ["saliency"])
+    monkeypatch.setattr(explanation_report, "_STEPS", 2)
+    few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
+    monkeypatch.setattr("memorywrap.commands_training.Sizes", few)
+    folder = tmp_path / "explained"
+    command = [*command[:-1], "--explanations", str(folder), "--images"]
+    assert cli.main([*command, "2"]) == 0
+    assert (folder / "explanations.md").read_text() in capsys.readouterr().out
+    assert {path.suffix for path in folder.iterdir()} == {".md", ".json", ".png"}
+    assert cli.main([*command, "1", "--json"]) == 0
+    report = json.loads((folder / "explanations.json").read_text())
+    assert json.loads(capsys.readouterr().out)["explanations"] == report
+    assert cli.main([*command, "0"]) == 2
+    assert "--images: expected at least 1, received 0" in capsys.readouterr().err
+
+
+def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):
+    run = ["--out", str(tmp_path / "run")]
+    for command, message in [
+        (["train", "--data", "folder:/nowhere", *run], "there is no folder /nowhere"),
+        (["train", "--data", colour_folder, *run, "--set", "epoch=3"], "unknown setting 'epoch'"),
+        (["train", "--data", colour_folder, *run, "--set", "epochs"], "expected NAME=VALUE"),
+        (["train", "--data", colour_folder, *run, "--exam", "svhn"], "svhn: no images"),
+        (["evaluate", "--checkpoint", "/nowhere", "--data", "svhn"], "no checkpoint folder"),
+    ]:
+        assert cli.main(command) == 2
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
