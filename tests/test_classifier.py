@@ -226,6 +226,18 @@ def test_the_bank_is_encoded_anew_by_loaded_weights():
     assert model.bank.predicted.tolist() == expected.predicted.tolist()
 
 
+def test_weights_replaced_more_than_once_are_noticed():
+    model = tiny.classifier()
+    weight, pixels = next(model.encoder.parameters()), torch.rand(2, 3, 32, 32)
+    for _ in range(20):
+        model.paths()
+        for _ in range(2):  # the second tends to lie where the one before the first lay
+            weight.data = torch.randn_like(weight)
+        with torch.no_grad():
+            expected = model.encoder((pixels - model.mean) / model.std)
+            torch.testing.assert_close(model.embed(pixels), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("device", ["tpu9", "cuda:99x"])
 def test_an_unknown_device_is_named(device):
     with pytest.raises(ValueError, match=f"expected auto, cpu, cuda or mps, received {device}"):
