@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from memorywrap.encoders import ENCODERS, create_encoder, folded
 
@@ -42,7 +43,7 @@ def test_an_encoder_gives_the_embedding_it_announces(name):
     assert millions == pytest.approx(MILLIONS[name], abs=0.06)
     # Statistics that differ from the initial ones, so that folding has something to fold.
     for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     encoder.eval()
@@ -56,13 +57,40 @@ def test_an_encoder_gives_the_embedding_it_announces(name):
         torch.testing.assert_close(encoder(IMAGES[:1]), embeddings[:1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("convolution", "pool", "joined"),
+    [
+        (nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.AvgPool2d(2), True),
+        (
+            nn.Conv2d(4, 6, (3, 2), padding=(1, 0), groups=2),
+            nn.AvgPool2d(3),
+            True,
+        ),  # rows left over
+        (nn.Conv2d(4, 6, 3, stride=2), nn.AvgPool2d(2), False),
+        (nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"), nn.AvgPool2d(2), False),
+        (nn.Conv2d(4, 6, 3, padding="same"), nn.AvgPool2d(2), False),
+        (nn.Conv2d(4, 6, 3), nn.AvgPool2d(3, stride=2), False),
+        (nn.Conv2d(4, 6, 3), nn.AvgPool2d(2, padding=1), False),
+        (nn.Conv2d(4, 6, 3), nn.AvgPool2d(4, ceil_mode=True), False),
+        (nn.Conv2d(4, 6, 3), nn.MaxPool2d(2), False),
+    ],
+)
+def test_an_average_is_folded_into_the_convolution_before_it(convolution, pool, joined):
+    network = nn.Sequential(convolution, pool)
+    fast = folded(network)
+    assert isinstance(fast[1], nn.Identity) == joined
+    images = torch.rand(2, 4, 11, 11, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(fast(images), network(images))
+    assert type(network[1]) is type(pool)  # the original is left as it was
+
+
 @pytest.mark.parametrize("name", [name for name in MILLIONS if name != "vit"])
 def test_a_last_feature_map_has_room_for_places(name):
     """Adapted to 32 x 32: several places are left before the last pooling, not one."""
     encoder = create_encoder(name).eval()
     shapes = []
     for module in encoder.modules():
-        if isinstance(module, torch.nn.Conv2d):
+        if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda _, __, output: shapes.append(output.shape[-1]))
     with torch.no_grad():
         encoder(IMAGES[:1])
