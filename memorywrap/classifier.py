@@ -52,7 +52,7 @@ class MemoryWrapClassifier(nn.Module):
             values = torch.tensor(getattr(config, name), dtype=torch.float32)[:, None, None]
             self.register_buffer(name, values, persistent=False)
         self._bank: MemoryBank | None = None
-        self._paths: tuple[list[Any], list[Tensor], PathCache] | None = None
+        self._paths: tuple[list[Any], list[Any], PathCache] | None = None
 
     @classmethod
     def from_pretrained(
@@ -356,13 +356,14 @@ class MemoryWrapClassifier(nn.Module):
     def paths(self) -> PathCache:
         """The fastest embedding function in evaluation mode, with the cache of path embeddings;
         made anew when the encoder's weights have changed."""
-        state = [*self.encoder.state_dict().values(), self.mean.detach(), self.std.detach()]
+        state = (*self.encoder.state_dict(keep_vars=True).values(), self.mean, self.std)
         # In-place updates raise a tensor's version; moves and replacements change its address.
         weights = [(tensor.data_ptr(), tensor._version) for tensor in state]
         if self._paths is None or self._paths[0] != weights:
             encoder = folded(self.encoder).to(memory_format=torch.channels_last)
             # Held on to: memory that was given back is soon another tensor's, at the same address.
-            self._paths = (weights, state, PathCache(partial(self._embed_with, encoder)))
+            held = [tensor.untyped_storage() for tensor in state]
+            self._paths = (weights, held, PathCache(partial(self._embed_with, encoder)))
         return self._paths[-1]
 
     def warm_paths(self, samples: Sequence[int] | None = None, *, baseline: str = "white") -> None:

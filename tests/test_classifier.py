@@ -226,6 +226,15 @@ def test_the_bank_is_encoded_anew_by_loaded_weights():
     assert model.bank.predicted.tolist() == expected.predicted.tolist()
 
 
+def test_embeddings_have_forward_mode_derivatives():
+    model = tiny.classifier()
+    pixels, way = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        _, slope = torch.func.jvp(model.embed, (pixels,), (way,))
+        ahead, behind = model.embed(pixels + 1e-2 * way), model.embed(pixels - 1e-2 * way)
+    torch.testing.assert_close(slope, (ahead - behind) / 2e-2, rtol=0.02, atol=1e-3)
+
+
 def test_weights_replaced_more_than_once_are_noticed():
     model = tiny.classifier()
     weight, pixels = next(model.encoder.parameters()), torch.rand(2, 3, 32, 32)
