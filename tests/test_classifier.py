@@ -227,12 +227,13 @@ def test_the_bank_is_encoded_anew_by_loaded_weights():
 
 
 def test_embeddings_have_forward_mode_derivatives():
-    model = tiny.classifier()
-    pixels, way = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    model = tiny.classifier().double()
+    generator = torch.Generator().manual_seed(0)
+    pixels, way = torch.rand(2, 1, 3, 32, 32, generator=generator, dtype=torch.float64)
     with torch.no_grad():
+        ahead, behind = model.embed(pixels + 1e-5 * way), model.embed(pixels - 1e-5 * way)
         _, slope = torch.func.jvp(model.embed, (pixels,), (way,))
-        ahead, behind = model.embed(pixels + 1e-2 * way), model.embed(pixels - 1e-2 * way)
-    torch.testing.assert_close(slope, (ahead - behind) / 2e-2, rtol=0.02, atol=1e-3)
+    torch.testing.assert_close(slope, (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
 def test_weights_replaced_more_than_once_are_noticed():
