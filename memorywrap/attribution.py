@@ -160,10 +160,7 @@ def _one_path(path: JointPath, steps: int | None, case: Case) -> Passes[Attribut
     memory_totals = torch.stack([part.memory_totals for part in parts]).sum(dim=0)
     total = input_total + float(memory_totals.sum())
     error = _relative(total, change)
-    memory_maps = yield from path.memory_maps(parts, case.shown)
-    contrast_map = None
-    if case.contrast is not None:
-        contrast_map = yield from path.contrast_map(parts, *case.contrast)
+    memory_maps, contrast_map = yield from path.memory_maps(parts, case.shown, case.contrast)
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
         memory_maps=memory_maps,

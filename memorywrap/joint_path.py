@@ -99,27 +99,34 @@ class JointPath:
         return parts
 
     def memory_maps(
-        self, parts: Sequence[PathPart], shown: Sequence[int]
-    ) -> Passes[dict[int, Tensor]]:
-        """Maps (3, height, width) of the used samples at these positions."""
-        weights = torch.cat([part.by_memory for part in parts])  # (nodes, used, dim)
+        self,
+        parts: Sequence[PathPart],
+        shown: Sequence[int],
+        contrast: tuple[Tensor, bytes] | None = None,
+    ) -> Passes[tuple[dict[int, Tensor], Tensor | None]]:
+        """Maps (3, height, width) of the used samples at these positions, and of a contrast."""
         nodes = [node for part in parts for node in part.nodes]
-        maps = yield from self._maps(self.memory[list(shown)], nodes, weights[:, list(shown)])
-        return dict(zip(shown, maps, strict=True))
+        samples = self.memory[list(shown)]
+        weights = torch.cat([part.by_memory for part in parts])[:, list(shown)]
+        if contrast is not None:
+            beside, key = contrast
+            samples = torch.cat([samples, beside[None]])
+            weights = torch.cat([weights, self._weights_of(parts, nodes, beside, key)], dim=1)
+        maps = yield from self._maps(samples, nodes, weights)
+        return dict(zip(shown, maps, strict=False)), None if contrast is None else maps[-1]
 
-    def contrast_map(
-        self, parts: Sequence[PathPart], contrast: Tensor, key: bytes
-    ) -> Passes[Tensor]:
-        """Map (3, height, width) of a sample that joins the used ones."""
-        keys, samples = [*self.keys, key], torch.cat([self.memory, contrast[None]])
-        nodes = [node for part in parts for node in part.nodes]
+    def _weights_of(
+        self, parts: Sequence[PathPart], nodes: Sequence[float], sample: Tensor, key: bytes
+    ) -> Tensor:
+        """What the derivatives of a sample (3, height, width) that joins the used ones are weighed by
+        (nodes, 1, dim)."""
+        keys, samples = [*self.keys, key], torch.cat([self.memory, sample[None]])
         # Not `embeddings`: at the nodes, those are known together with their derivatives.
         memory, _ = self.cache.derivatives(keys, samples, self.start, nodes)
         queries = torch.cat([part.queries for part in parts])
         panels = [part.panel for part in parts]
         _, by_memory = self._weigh(panels, parts[0].rule, queries, memory, keys, samples)
-        maps = yield from self._maps(contrast[None], nodes, by_memory[:, -1:])
-        return maps[0]
+        return by_memory[:, -1:]
 
     def _weigh(
         self,
