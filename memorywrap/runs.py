@@ -179,13 +179,13 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Keys with different values; those of the recipe are named one by one."""
+    """Keys with different values; those of groups such as the recipe are named one by one."""
     for key in sorted(there.keys() | here.keys()):
         values = there.get(key), here.get(key)
         if key == "precision" and None in values:  # not noted before
             continue
-        if key == "recipe" and all(isinstance(value, dict) for value in values):
-            yield from ((f"recipe.{name}", *pair) for name, *pair in _differences(*values))
+        if all(isinstance(value, dict) for value in values):
+            yield from ((f"{key}.{name}", *pair) for name, *pair in _differences(*values))
         elif values[0] != values[1]:
             yield key, *values
 

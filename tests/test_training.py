@@ -206,10 +206,20 @@ def test_every_encoder_and_variant_steps_and_round_trips(tmp_path, encoder, vari
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)  # half precision on disk
 
 
-def test_a_run_folder_of_other_settings_is_refused_by_what_differs(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "differing"),
+    [
+        ({"seed": 5}, "seed is 0 there and 5 here"),
+        (
+            {"data": replace(DATA, version={**DATA.version, "samples": 20})},
+            r"\(data\.samples is None there and 20 here\)",
+        ),
+    ],
+)
+def test_a_run_folder_of_other_settings_is_refused_by_what_differs(tmp_path, setting, differing):
     train(TINY, tmp_path, progress=False)
-    with pytest.raises(RunError, match="seed is 0 there and 5 here"):
-        train(replace(TINY, seed=5), tmp_path, progress=False)
+    with pytest.raises(RunError, match=differing):
+        train(replace(TINY, **setting), tmp_path, progress=False)
 
 
 def test_a_run_of_before_a_setting_was_known_goes_on(tmp_path, monkeypatch):
