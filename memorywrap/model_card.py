@@ -93,7 +93,7 @@ def _training(config: Config) -> str:
         "distance": config.distance,
         "input": f"{size} x {size} pixels",
         "seed": config.seed,
-        **config.recipe,
+        **{"recipe" if name == "name" else name: value for name, value in config.recipe.items()},
         **config.versions,
     }
     rows = [f"| {name} | {_value(value)} |" for name, value in facts.items()]

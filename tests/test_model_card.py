@@ -42,6 +42,7 @@ def test_a_card_holds_data_recipe_accuracies_and_fonts():
         "# Digits",
         "60,000 pictures of digits",
         "version abc, seed 4",
+        "| recipe | fast |",
         "| epochs | 8 |",
         "| milestones | none |",
         "| augment | flip no, scale 0.1 |",
