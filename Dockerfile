@@ -2,18 +2,18 @@
 # Everything is fetched while building; running needs no network.
 FROM python:3.12-slim
 
-# Builds of torch without CUDA, which are far smaller. For a GPU:
-# docker build --build-arg TORCH_INDEX=https://pypi.org/simple ... and docker run --gpus all ...
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Read by pip; on a Space, a variable of this name. Torch's index of builds without CUDA, which
+# pytorch.org names, makes the image far smaller: of two builds of one version pip takes the one
+# with a suffix, here 2.11.0+cpu.
+ARG PIP_EXTRA_INDEX_URL
 
 # Hugging Face Spaces run containers as this user.
 RUN useradd --create-home --uid 1000 user
 WORKDIR /home/user/app
 
-# Before the code, so that a change of it does not install everything again. Of two builds of one
-# version pip takes the one with a suffix, here 2.11.0+cpu.
+# Before the code, so that a change of it does not install everything again.
 COPY requirements.txt .
-RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" --requirement requirements.txt
+RUN pip install --no-cache-dir --requirement requirements.txt
 
 # Owned by the user, because checkpoints may be readable by their owner only.
 COPY --chown=1000:1000 memorywrap memorywrap
