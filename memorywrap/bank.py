@@ -25,7 +25,10 @@ class MemoryBank:
         available: bool (memory,), false for removed samples; all true when not given.
         predicted: int64 (memory,), the model's own prediction for each sample with that sample
             masked out of the bank (leave one out). None until a classifier has filled it in: it
-            depends on the whole bank, so an edit that changes the samples clears it.
+            depends on the whole bank, so an edit that changes the samples clears it. Removing
+            samples only sets it to -1 where it rested on them.
+        rests_on: bool (memory, memory), the samples used by the prediction for each sample; comes
+            and goes with `predicted`.
 
     Raises:
         ValueError: parts that do not fit each other, or no sample that can be used.
@@ -36,6 +39,7 @@ class MemoryBank:
     embeddings: Tensor
     available: Tensor | None = None
     predicted: Tensor | None = None
+    rests_on: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = len(self.images)
@@ -46,7 +50,7 @@ class MemoryBank:
             )
         if self.available is None:
             object.__setattr__(self, "available", torch.ones(size, dtype=torch.bool))
-        for name in ("labels", "embeddings", "available", "predicted"):
+        for name in ("labels", "embeddings", "available", "predicted", "rests_on"):
             part = getattr(self, name)
             if part is not None and len(part) != size:
                 raise ValueError(
@@ -74,10 +78,14 @@ class MemoryBank:
             IndexError: an index is not in the bank.
             ValueError: no sample would be left.
         """
+        removed = [self._check(index) for index in indices]
         available = self.available.clone()
-        for index in indices:
-            available[self._check(index)] = False
-        return replace(self, available=available, predicted=None)
+        available[removed] = False
+        predicted = None
+        if self.predicted is not None and self.rests_on is not None:
+            # Sparsemax gives the same weights without a sample that had none.
+            predicted = self.predicted.masked_fill(self.rests_on[:, removed].any(dim=1), -1)
+        return replace(self, available=available, predicted=predicted)
 
     def relabelled(self, index: int, label: int) -> MemoryBank:
         """The bank with another label on one sample.

@@ -170,9 +170,8 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
 
     report.time(
         "what if a used sample were gone, in process",
-        lambda i: classifier.predict_inputs(
-            [pixels[i % _INPUTS]],
-            classifier.completed(classifier.bank.without(predictions[i % _INPUTS].used[:1])),
+        lambda i: classifier.predict(
+            predictions[i % _INPUTS], without=predictions[i % _INPUTS].used[:1]
         ),
         repeats,
     )

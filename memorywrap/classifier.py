@@ -150,17 +150,25 @@ class MemoryWrapClassifier(nn.Module):
     @torch.no_grad()
     def completed(self, bank: MemoryBank) -> MemoryBank:
         """The bank with each sample's predicted class: the model's, with that sample masked out."""
-        if bank.predicted is not None:
+        size = len(bank)
+        predicted = torch.full((size,), -1) if bank.predicted is None else bank.predicted.clone()
+        rows = (predicted < 0).nonzero()[:, 0]
+        if not len(rows):
             return bank
-        # (memory, memory): everyone may look at the samples left in the bank but not at themselves.
-        mask = bank.available.repeat(len(bank), 1)
-        mask.fill_diagonal_(False)
+        # (rows, memory): everyone may look at the samples left in the bank but not at themselves.
+        mask = bank.available.repeat(len(rows), 1)
+        mask[torch.arange(len(rows)), rows] = False
         # A lone sample cannot be masked out: it may look at itself.
         alone = ~mask.any(dim=1)
         mask[alone] = bank.available
-        weights = self.head.weights(bank.embeddings, bank.embeddings, mask.to(self.device))
-        logits = self.head.read(bank.embeddings, bank.embeddings, weights)
-        return replace(bank, predicted=logits.argmax(dim=1).cpu())
+        queries = bank.embeddings[rows.to(self.device)]
+        weights = self.head.weights(queries, bank.embeddings, mask.to(self.device))
+        predicted[rows] = self.head.read(queries, bank.embeddings, weights).argmax(dim=1).cpu()
+        rests_on = torch.zeros(size, size, dtype=torch.bool)
+        if bank.rests_on is not None:
+            rests_on = bank.rests_on.clone()
+        rests_on[rows] = (weights > 0).cpu()
+        return replace(bank, predicted=predicted, rests_on=rests_on)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
@@ -221,15 +229,17 @@ class MemoryWrapClassifier(nn.Module):
             logits (n, classes), memory weights (n, memory) and similarities (n, memory); the last
             two have no columns for the variant "std".
         """
-        queries = self.encode(images)
+        return self.read(self.encode(images), bank)
+
+    @torch.no_grad()
+    def read(
+        self, queries: Tensor, bank: MemoryBank | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`classify` for queries (n, dim) that are encoded already: a small matrix product."""
         if not self.has_memory:
             none = queries.new_zeros(len(queries), 0)
             return self.head(queries), none, none
-        return self.read(queries, bank or self._required_bank())
-
-    @torch.no_grad()
-    def read(self, queries: Tensor, bank: MemoryBank) -> tuple[Tensor, Tensor, Tensor]:
-        """`classify` for queries (n, dim) that are encoded already: a small matrix product."""
+        bank = bank or self._required_bank()
         mask = bank.available.to(self.device).expand(len(queries), -1)
         weights = self.head.weights(queries, bank.embeddings, mask)
         logits = self.head.read(queries, bank.embeddings, weights)
@@ -238,47 +248,86 @@ class MemoryWrapClassifier(nn.Module):
 
     def predict(
         self,
-        images: ImageSource | Sequence[ImageSource],
+        images: ImageSource | Prediction | Sequence[ImageSource | Prediction],
         *,
         box: Box | None = None,
         without: Sequence[int] = (),
+        bank: MemoryBank | None = None,
     ) -> Prediction | list[Prediction]:
         """Predict an image, or a list of them, with the evidence for each.
 
+        What if the memory were another? Given one of its predictions, the model reads the memory
+        again for the same input, which is not encoded anew.
+
         Args:
-            images: a PIL image, a path, encoded bytes, a uint8 array, or a list of those.
+            images: a PIL image, a path, encoded bytes, a uint8 array, a prediction, or a list of
+                those.
             box: (left, top, right, bottom), the part to look at; the central square if not given.
+                A prediction brings its own.
             without: bank indices of memory samples to do without, this once.
+            bank: another bank than the classifier's own, or than that of a prediction, this once.
 
         Returns:
-            A `Prediction` for one image, a list in the given order for a list.
+            A `Prediction` for one image, a list in the given order for a list. A prediction comes
+            back as it is where nothing about its memory is to change.
 
         Raises:
             ImageError: an input that is not a usable image.
             IndexError: an index that is not in the bank.
             ValueError: no memory sample would be left.
         """
-        bank = self.completed(self._required_bank().without(without)) if without else None
-        if isinstance(images, (list, tuple)):
-            return self.predict_inputs([self.input(image, box) for image in images], bank)
-        return self.predict_inputs([self.input(images, box)], bank)[0]
+        many = isinstance(images, (list, tuple))
+        items = list(images) if many else [images]
+        unseen = [self.input(one, box) for one in items if not isinstance(one, Prediction)]
+        new = iter(self.predict_inputs(unseen, self._edited(None, without, bank)) if unseen else [])
+        predictions = []
+        for one in items:
+            if not isinstance(one, Prediction):
+                one = next(new)
+            elif without or bank is not None:
+                edited = self._edited(one.bank, without, bank)
+                (one,) = self._predictions([one.pixels], self.query(one), edited)
+            predictions.append(one)
+        return predictions if many else predictions[0]
 
     def predict_inputs(
         self, inputs: Sequence[Tensor], bank: MemoryBank | None = None
     ) -> list[Prediction]:
-        """`predict` for inputs uint8 (3, size, size) as the model sees them, with the classifier's
-        own bank or another `completed` one."""
+        """`predict` for inputs uint8 (3, size, size) as the model sees them."""
         if not inputs:
             return []
-        bank = self._bank if bank is None else bank
+        return self._predictions(inputs, self.encode(torch.stack(list(inputs))), bank)
+
+    def query(self, prediction: Prediction) -> Tensor:
+        """Embedding (1, dim) of a prediction's input; encoded anew only where the encoder is not the
+        one that it was predicted with."""
+        if prediction.query is not None and prediction.encoder is self._encoder_now():
+            return prediction.query[None].to(self.device)
+        return self.encode(prediction.pixels[None])
+
+    def _encoder_now(self) -> object | None:
+        """Stands for the encoder with its present weights; None in training mode, where the same
+        input has other embeddings each time."""
+        return None if self.training else self.paths().encoder
+
+    def _edited(
+        self, own: MemoryBank | None, without: Sequence[int], bank: MemoryBank | None
+    ) -> MemoryBank | None:
+        if bank is None and not without:
+            return own
+        return (bank or own or self._required_bank()).without(without)
+
+    def _predictions(
+        self, inputs: Sequence[Tensor], queries: Tensor, bank: MemoryBank | None
+    ) -> list[Prediction]:
+        bank = self._bank if bank is None else self.completed(bank)
         trust = self.config.trust if bank is self._bank else None
         gauge = None if trust is None else TrustGauge.from_dict(trust)
-        results = zip(
-            *(part.cpu() for part in self.classify(torch.stack(list(inputs)), bank)), strict=True
-        )
+        parts = zip(*(part.cpu() for part in (*self.read(queries, bank), queries)), strict=True)
+        encoder = self._encoder_now()
         return [
-            Prediction(pixels, self.config.classes, *result, bank=bank, gauge=gauge)
-            for pixels, result in zip(inputs, results, strict=True)
+            Prediction(pixels, self.config.classes, *read, bank, gauge, query, encoder)
+            for pixels, (*read, query) in zip(inputs, parts, strict=True)
         ]
 
     def input(self, image: ImageSource, box: Box | None = None) -> Tensor:
@@ -329,19 +378,11 @@ class MemoryWrapClassifier(nn.Module):
                 f"against: expected a class from 0 to {classes - 1}, received {against}"
             )
         images = list(image) if isinstance(image, (list, tuple)) else [image]
-        unseen = [one for one in images if not isinstance(one, Prediction)]
-        new = iter(self.predict(unseen, box=box) if unseen else [])
-        predictions = [one if isinstance(one, Prediction) else next(new) for one in images]
-        for number, prediction in enumerate(predictions):
-            if against == prediction.predicted:
-                raise ValueError(
-                    f"against: expected another class than the predicted one, received {against}"
-                )
-            if without:
-                bank = (prediction.bank or self._required_bank()).without(without)
-                (predictions[number],) = self.predict_inputs(
-                    [prediction.pixels], self.completed(bank)
-                )
+        predictions = self.predict(images, box=box, without=without)
+        if against in [prediction.predicted for prediction in predictions]:
+            raise ValueError(
+                f"against: expected another class than the predicted one, received {against}"
+            )
         explanations = explain(
             predictions,
             self.head,

@@ -33,6 +33,8 @@ class Prediction:
             removed from the bank.
         bank: the memory bank; None for a plain network.
         gauge: how to judge the prediction by its evidence, where the model has learned that.
+        query: (dim,), embedding of the input; None if it is not known.
+        encoder: stands for the encoder, with its weights, that made the query.
     """
 
     pixels: Tensor
@@ -42,6 +44,8 @@ class Prediction:
     similarity: Tensor
     bank: MemoryBank | None
     gauge: TrustGauge | None = None
+    query: Tensor | None = None
+    encoder: object | None = None
 
     @cached_property
     def probabilities(self) -> list[float]:

@@ -36,6 +36,7 @@ class PathCache:
 
     def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
         self.embed = embed
+        self.encoder = object()  # tells the encoder, with its weights, from any other
         self.most_bytes = most_bytes
         self._bytes = 0
         # (start, step, with derivative) -> sample key -> row or rows (dim,)

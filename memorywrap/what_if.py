@@ -65,7 +65,7 @@ def flip_set(classifier: MemoryWrapClassifier, prediction: Prediction, limit: in
         raise ValueError("this model has no memory bank: expected variant memory-wrap or baseline")
     if limit < 1:
         raise ValueError(f"limit: expected at least 1, received {limit}")
-    query = classifier.encode(prediction.pixels[None])
+    query = classifier.query(prediction)
     predicted = prediction.predicted
 
     def tried(removals: list[tuple[int, ...]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -188,7 +188,7 @@ def stability(
     Raises:
         ValueError: no bank was given.
     """
-    query = classifier.encode(prediction.pixels[None])
+    query = classifier.query(prediction)
     classes: Counter[int] = Counter()
     used: Counter[bytes] = Counter()
     present: Counter[bytes] = Counter()

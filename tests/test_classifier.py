@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,51 @@ def test_leave_one_out_predictions_follow_an_edit(tiny_classifier: MemoryWrapCla
     rebuilt = tiny_classifier.completed(compact)
     assert edited.predicted[kept].tolist() == rebuilt.predicted.tolist()
     assert not torch.equal(edited.predicted, tiny_classifier.bank.predicted)
+
+
+def test_after_a_removal_only_the_predictions_that_rested_on_the_sample_are_made_anew(
+    tiny_classifier: MemoryWrapClassifier,
+) -> None:
+    bank = tiny_classifier.bank
+    index = int(bank.rests_on.sum(dim=0).argmax())
+    removed = bank.without([index])
+    unknown = removed.predicted < 0
+    assert torch.equal(unknown, bank.rests_on[:, index]) and 0 < unknown.sum() < len(bank)
+    assert torch.equal(removed.predicted[~unknown], bank.predicted[~unknown])
+    whole = tiny_classifier.completed(replace(removed, predicted=None, rests_on=None))
+    again = tiny_classifier.completed(removed)
+    assert torch.equal(again.predicted, whole.predicted)
+    assert torch.equal(again.rests_on, whole.rests_on)
+
+
+def test_a_prediction_is_read_again_without_encoding_its_input(
+    tiny_classifier: MemoryWrapClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tiny_classifier.predict(tiny.picture())
+    slow = tiny_classifier.predict(tiny.picture(), without=before.used[:2])
+    swapped = tiny_classifier.bank.added(before.pixels[None], [1], tiny_classifier.query(before))
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_classifier, "encode", lambda *_: pytest.fail("it was encoded again"))
+        assert tiny_classifier.predict(before) is before
+        fast = tiny_classifier.predict(before, without=before.used[:2])
+        twice = tiny_classifier.predict(fast, without=fast.used[:1])
+        added = tiny_classifier.predict(before, bank=swapped)
+    torch.testing.assert_close(fast.weights, slow.weights)
+    torch.testing.assert_close(fast.logits, slow.logits)
+    assert fast.example == slow.example and fast.counterfactual == slow.counterfactual
+    assert not {*before.used[:2], fast.used[0]} & set(twice.used)
+    assert added.used[0] == len(tiny_classifier.bank)
+
+
+def test_new_weights_encode_the_input_of_a_prediction_again(
+    tiny_classifier: MemoryWrapClassifier,
+) -> None:
+    before = tiny_classifier.predict(tiny.picture())
+    with torch.no_grad():
+        next(tiny_classifier.encoder.parameters()).mul_(-1)
+    fresh = tiny_classifier.predict(tiny.picture(), without=[0])
+    torch.testing.assert_close(tiny_classifier.predict(before, without=[0]).logits, fresh.logits)
+    assert not torch.allclose(fresh.logits, before.logits)
 
 
 def test_removed_samples_are_never_used(tiny_classifier: MemoryWrapClassifier) -> None:
