@@ -40,11 +40,19 @@ def held(monkeypatch, model):
     gate.set()
 
 
-def alone(prediction):
-    """The prediction as if it had used its example only, so that nothing speaks against it."""
-    weights = torch.zeros_like(prediction.weights)
-    weights[prediction.example] = 1.0
-    return replace(prediction, weights=weights)
+@pytest.fixture
+def one_sided(monkeypatch, model):
+    """Predictions as if they had used their example only, so that nothing speaks against them."""
+    predict_inputs = model.predict_inputs
+
+    def alone(prediction):
+        weights = torch.zeros_like(prediction.weights)
+        weights[prediction.example] = 1.0
+        return replace(prediction, weights=weights)
+
+    monkeypatch.setattr(
+        model, "predict_inputs", lambda *args: [alone(one) for one in predict_inputs(*args)]
+    )
 
 
 def maps(tab):
@@ -53,11 +61,10 @@ def maps(tab):
 
 @pytest.mark.parametrize("has_counterfactual", [True, False])
 def test_answer_comes_before_the_maps_and_nothing_moves_when_they_arrive(
-    visit, model, held, monkeypatch, has_counterfactual
+    visit, held, request, has_counterfactual
 ):
-    predict = model.predict
     if not has_counterfactual:
-        monkeypatch.setattr(model, "predict", lambda *args, **more: alone(predict(*args, **more)))
+        request.getfixturevalue("one_sided")
     tab = visit()
     pick(tab, 3)
     expect(tab.locator(".mw-card").first).to_be_visible()
@@ -96,9 +103,7 @@ def test_the_answer_is_set_against_its_rival_and_the_next_answers_are_shown(visi
     expect(tab.locator(".mw-next li")).to_have_count(2)
 
 
-def test_without_counterfactual_the_page_says_so_and_maps_a_contrast(visit, model, monkeypatch):
-    predict = model.predict
-    monkeypatch.setattr(model, "predict", lambda *args, **more: alone(predict(*args, **more)))
+def test_without_counterfactual_the_page_says_so_and_maps_a_contrast(visit, one_sided):
     tab = visit()
     pick(tab, 0)
     expect(maps(tab)).to_have_count(3)
