@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,7 @@ class Models:
         self._entries: dict[str, _Entry] = {}
         # An explanation keeps both cores busy: two at once would only take turns.
         self.explaining = threading.Lock()
+        self._closed = threading.Event()
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
             try:
                 config = read_config(config_file.parent)
@@ -155,9 +155,14 @@ class Models:
                 for index in range(len(classifier.bank)):
                     with self.explaining:
                         classifier.warm_paths([index])
-                    time.sleep(0.01)  # whoever asks meanwhile goes first
+                    if self._closed.wait(0.01):  # whoever asks meanwhile goes first
+                        return
         except Exception:  # a model that fails here says so when it is asked
             _log.warning("warming up %s failed", name, exc_info=True)
+
+    def close(self) -> None:
+        """End the warming up that is under way, after the memory sample it is at."""
+        self._closed.set()
 
     def _entry(self, name: str) -> _Entry:
         if not self._entries:
