@@ -284,7 +284,7 @@ class MemoryWrapClassifier(nn.Module):
         for one in items:
             if not isinstance(one, Prediction):
                 one = next(new)
-            elif without or bank is not None:
+            elif len(without) or bank is not None:
                 edited = self._edited(one.bank, without, bank)
                 (one,) = self._predictions([one.pixels], self.query(one), edited)
             predictions.append(one)
@@ -313,7 +313,7 @@ class MemoryWrapClassifier(nn.Module):
     def _edited(
         self, own: MemoryBank | None, without: Sequence[int], bank: MemoryBank | None
     ) -> MemoryBank | None:
-        if bank is None and not without:
+        if bank is None and not len(without):
             return own
         return (bank or own or self._required_bank()).without(without)
 
@@ -358,7 +358,8 @@ class MemoryWrapClassifier(nn.Module):
         """Explain the prediction for an image, or for each of a list, all in common batches.
 
         Args:
-            image: what `predict` takes, or a prediction it gave, or a list of them.
+            image: what `predict` takes, or a prediction it gave with its present weights, or a list
+                of them.
             box: as for `predict`; a prediction brings its own.
             method: one of `explain.methods()`.
             baseline: a key of `baselines.BASELINES`, where the attribution's path starts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +171,17 @@ def test_a_prediction_is_read_again_without_encoding_its_input(
     assert fast.example == slow.example and fast.counterfactual == slow.counterfactual
     assert not {*before.used[:2], fast.used[0]} & set(twice.used)
     assert added.used[0] == len(tiny_classifier.bank)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_samples_to_do_without_may_be_an_array(
+    tiny_classifier: MemoryWrapClassifier, kind: Callable[[list[int]], Sequence[int]]
+) -> None:
+    before = tiny_classifier.predict(tiny.picture())
+    assert 0 in before.used
+    for given in (before, tiny.picture()):
+        assert 0 not in tiny_classifier.predict(given, without=kind([0])).used
+        assert 0 in tiny_classifier.predict(given, without=kind([])).used
 
 
 def test_new_weights_encode_the_input_of_a_prediction_again(
