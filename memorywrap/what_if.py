@@ -196,9 +196,9 @@ def stability(
     for bank in banks:
         logits, weights, _ = classifier.read(query, bank)
         classes[int(logits[0].argmax())] += 1
-        present.update(bank.keys)
+        present.update(set(bank.keys))  # a sample may stand in a bank twice
         labels.update(zip(bank.keys, bank.labels.tolist(), strict=True))
-        used.update(bank.keys[index] for index in (weights[0] > 0).nonzero().flatten().tolist())
+        used.update({bank.keys[index] for index in weights[0].nonzero().flatten().tolist()})
     runs = sum(classes.values())
     if runs == 0:
         raise ValueError("banks: expected at least one redrawn bank, received none")

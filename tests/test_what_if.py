@@ -114,6 +114,9 @@ def test_recurrent_samples_were_used_in_most_of_the_banks_that_held_them() -> No
     assert (key, int(model.bank.labels[first]), 4, 7) in often
     assert often[0][2:] == (7, 7)  # the more certain come first
     assert stability(model, seen, [model.bank]).recurrent == []  # once is no recurrence
+    bank = model.bank
+    twice = bank.added(bank.images[[first]], [0], bank.embeddings[[first]])  # it stands there twice
+    assert stability(model, seen, [model.completed(twice)]).recurrent == []
 
 
 def test_wilson_interval_by_hand() -> None:
