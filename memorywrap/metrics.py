@@ -206,19 +206,19 @@ def randomisation_check(
     copied.load_state_dict(classifier.state_dict())
     copied.eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    layers = [
-        (name, module)
+    layers = [  # of any kind, attention among them: what has weights of its own
+        (name, weights)
         for name, module in copied.named_modules()
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d))
+        if (weights := [own for own in module.parameters(recurse=False) if own.ndim > 1])
     ]
     bank = classifier.bank
     assert bank is not None
     found = []
     # Registration order is bottom up, with the head last.
-    for name, module in reversed(layers):
-        weight = module.weight
-        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-        weight.copy_(weight.flatten()[order].view_as(weight))
+    for name, weights in reversed(layers):
+        for weight in weights:
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
         copied.set_bank(replace(bank, embeddings=copied.encode(bank.images), predicted=None))
         found.append((name, rank_correlation(explain(copied).abs(), original)))
     return found

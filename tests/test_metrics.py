@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 
@@ -161,6 +162,19 @@ def test_randomising_weights_moves_a_faithful_map_and_not_an_edge_detector(class
     assert [name for name, _ in found][:2] == ["head.classifier.fc2", "head.classifier.fc1"]
     for name, value in classifier.state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_randomising_weights_reaches_those_of_attention() -> None:
+    model = tiny.classifier(encoder="vit")
+    randomised = []
+    randomisation_check(model, lambda one: randomised.append(one) or torch.rand(3, 32, 32))
+    before = model.state_dict()
+    same = {
+        name for name, value in randomised[-1].state_dict().items() if value.equal(before[name])
+    }
+    assert {
+        name for name, value in before.items() if value.ndim > 1 and value.std() > 0
+    } & same == set()
 
 
 def test_bank_predictions_with_an_auxiliary_memory_are_those_of_reading_it(classifier) -> None:
