@@ -7,10 +7,12 @@ the input; so it is computed once, with its derivative (forward mode), and kept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorywrap.baselines import STARTS
 from memorywrap.passes import Embed, chunk_size
@@ -38,12 +40,17 @@ class PathCache:
         self.embed = embed
         self.encoder = object()  # tells the encoder, with its weights, from any other
         self.most_bytes = most_bytes
-        self._bytes = 0
+        self._lock = threading.Lock()  # of `_rows`, not of the blocks in it
         # (start, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows kept."""
+        return sum(_bytes_of(rows) for rows in self._rows.values())
 
     def embeddings(
         self, keys: Sequence[bytes], pixels: Tensor, start: str, steps: Sequence[float]
@@ -76,13 +83,15 @@ class PathCache:
         steps: Sequence[float],
         derivative: bool,
     ) -> Tensor:
-        blocks = [self._rows.setdefault((start, step, derivative), {}) for step in steps]
-        missing = [
-            (block, step, row)
+        with self._lock:
+            blocks = [self._rows.setdefault((start, step, derivative), {}) for step in steps]
+        asked = {  # each sample and step once, however often they are named
+            (step, key): (block, step, row)
             for block, step in zip(blocks, steps, strict=True)
             for row, key in enumerate(keys)
             if key not in block
-        ]
+        }
+        missing = list(asked.values())
         size = chunk_size(pixels.device)
         for first in range(0, len(missing), size):
             chunk = missing[first : first + size]
@@ -92,19 +101,37 @@ class PathCache:
             points = blank + at * (ends - blank)
             with torch.no_grad():
                 if derivative:
-                    with _ONE_AT_A_TIME:
+                    with _ONE_AT_A_TIME, _differentiable_attention():
                         pair = torch.func.jvp(self.embed, (points,), (ends - blank,))
                     rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
                 else:
                     rows = self.embed(points)[..., None]  # (chunk, dim, 1)
             for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
                 block[keys[row]] = value.clone()  # not a view, which would keep the whole chunk
-            self._bytes += rows.nbytes
         found = torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
-        for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
-            self._rows.pop((start, step, derivative), None)
-            self._rows[start, step, derivative] = block
-        while self._bytes > self.most_bytes and len(self._rows) > 1:
-            forgotten = self._rows.pop(next(iter(self._rows)))
-            self._bytes -= sum(row.nbytes for row in forgotten.values())
+        with self._lock:
+            for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
+                self._rows.pop((start, step, derivative), None)
+                self._rows[start, step, derivative] = block
+            excess = self.size - self.most_bytes
+            while excess > 0 and len(self._rows) > 1:
+                excess -= _bytes_of(self._rows.pop(next(iter(self._rows))))
         return found
+
+
+def _bytes_of(rows: dict[bytes, Tensor]) -> int:
+    """Of rows that are all of one size."""
+    return len(rows) * next(iter(rows.values())).nbytes if rows else 0
+
+
+@contextmanager
+def _differentiable_attention() -> Iterator[None]:
+    """Vision transformers attend by single operations: the fused ones have no forward-mode
+    derivative."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

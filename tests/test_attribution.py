@@ -123,9 +123,10 @@ def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) 
     )
 
 
-def test_agrees_with_captum_in_single_precision_on_the_compact_encoder() -> None:
+@pytest.mark.parametrize("name", ["compact", "vit"])  # attention is fused where nothing is trained
+def test_agrees_with_captum_in_single_precision_on(name: str) -> None:
     torch.manual_seed(0)
-    encoder, layer = create_encoder("compact").eval(), MemoryWrapLayer(256, 10)
+    encoder, layer = create_encoder(name).eval().requires_grad_(False), MemoryWrapLayer(256, 10)
     image, memory = torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32)
     expected_image, expected_memory = captum_one_step_at_a_time(
         encoder, layer, image, memory, target=1, steps=4
@@ -267,6 +268,15 @@ def test_cache_forgets_what_was_asked_for_longest_ago(scene) -> None:
         torch.testing.assert_close(found, encoder(step * memory))
     assert len(cache) == 10
     assert {step for _, step, _ in cache._rows} == {0.1, 0.3}
+
+
+def test_cache_keeps_each_sample_and_step_once(scene) -> None:
+    encoder, _, _, memory = scene
+    cache = PathCache(encoder)
+    twice = memory[[0, 0, 1]]
+    found = cache.embeddings([b"a", b"a", b"b"], twice, "black", [0.5, 0.5])
+    torch.testing.assert_close(found, encoder(0.5 * twice).expand(2, -1, -1))
+    assert (len(cache), cache.size) == (2, 2 * 7 * 8)
 
 
 def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
