@@ -91,15 +91,34 @@ class MemoryBank:
         """The bank with another label on one sample.
 
         No prediction changes: the model reads a sample's pixels, never its label.
+
+        Raises:
+            IndexError: the index is not in the bank.
+            ValueError: a label below 0.
         """
         labels = self.labels.clone()
-        labels[self._check(index)] = label
+        labels[self._check(index)] = _check_label(label)
         return replace(self, labels=labels)
 
     def swapped(self, index: int, image: Tensor, label: int, embedding: Tensor) -> MemoryBank:
         """The bank with another sample in the place of one: uint8 (3, height, width), its label and
-        its embedding (dim,)."""
+        its embedding (dim,).
+
+        Raises:
+            IndexError: the index is not in the bank.
+            ValueError: an image, label or embedding that is not like those of the bank.
+        """
         self._check(index)
+        for what, given, present in (
+            ("image", image, self.images[index]),
+            ("embedding", embedding, self.embeddings[index]),
+        ):
+            if (given.shape, given.dtype) != (present.shape, present.dtype):
+                raise ValueError(
+                    f"{what}: expected {present.dtype} {tuple(present.shape)}, "
+                    f"received {given.dtype} {tuple(given.shape)}"
+                )
+        _check_label(label)
         images, labels, embeddings = (
             part.clone() for part in (self.images, self.labels, self.embeddings)
         )
@@ -123,3 +142,9 @@ class MemoryBank:
         if not 0 <= index < len(self):
             raise IndexError(f"memory sample {index}: expected an index from 0 to {len(self) - 1}")
         return index
+
+
+def _check_label(label: int) -> int:
+    if label < 0:
+        raise ValueError(f"label: expected one from 0, received {label}")
+    return label

@@ -53,6 +53,20 @@ def test_a_swapped_sample_takes_the_place_of_another(bank: MemoryBank) -> None:
     assert edited.keys[3] != bank.keys[3]
 
 
+def test_a_sample_unlike_those_of_the_bank_is_refused(bank: MemoryBank) -> None:
+    image, embedding = bank.images[0], bank.embeddings[0]
+    for wrong in (
+        (image.float() / 255, 1, embedding),
+        (image[:1, :1, :1], 1, embedding),
+        (image, 1, torch.tensor(1.0)),
+        (image, -1, embedding),
+    ):
+        with pytest.raises(ValueError, match=r"(image|embedding|label): expected .*, received "):
+            bank.swapped(2, *wrong)
+    with pytest.raises(ValueError, match="label: expected one from 0, received -1"):
+        bank.relabelled(2, -1)
+
+
 def test_added_samples_come_last_and_ask_for_new_predictions(bank: MemoryBank) -> None:
     images, _ = tiny.images(2, seed=7)
     added = torch.randn(2, 4)
