@@ -12,7 +12,7 @@ embedding) . (derivative of its embedding), and only samples that are shown as m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -126,16 +126,29 @@ def integrated_gradients(
     starts = BASELINES[baseline]
     paths = []
     for number, case in enumerate(cases):
-        keys = case.keys or [f"{number}, {place}".encode() for place in range(len(case.memory))]
+        keys = case.keys
+        if keys is None:
+            case = _with_own_contrast(case, number)
+            keys = [f"{number}, {place}".encode() for place in range(len(case.memory))]
         logit = logit_of(layer, case.target, case.against)
         paths += [
             _one_path(JointPath(logit, case.image, case.memory, start, kept, keys), steps, case)
             for start in starts
         ]
-    found = run(embed, paths)
+    device = cases[0].image.device.type if cases else "cpu"
+    with torch.autocast(device, enabled=False):  # half precision would spoil completeness
+        found = run(embed, paths)
     if len(starts) == 1:
         return found
-    return [_averaged(found[at : at + len(starts)]) for at in range(0, len(found), len(starts))]
+    return [
+        _averaged(found[at : at + len(starts)], steps) for at in range(0, len(found), len(starts))
+    ]
+
+
+def _with_own_contrast(case: Case, number: int) -> Case:
+    """The case with a key of its contrast that no other case has."""
+    contrast = case.contrast and (case.contrast[0], f"{number}, contrast".encode())
+    return replace(case, contrast=contrast)
 
 
 def _one_path(path: JointPath, steps: int | None, case: Case) -> Passes[Attribution]:
@@ -170,11 +183,11 @@ def _one_path(path: JointPath, steps: int | None, case: Case) -> Passes[Attribut
         change=change,
         steps=_steps(done),
         completeness_error=error,
-        converged=steps is not None or error <= 2 * TOLERANCE,
+        converged=_converged(error, steps),
     )
 
 
-def _averaged(found: Sequence[Attribution]) -> Attribution:
+def _averaged(found: Sequence[Attribution], steps: int | None) -> Attribution:
     """The mean of attributions that set out from several starts; its steps are those of all."""
 
     def mean(values: Sequence[Tensor]) -> Tensor:
@@ -184,6 +197,7 @@ def _averaged(found: Sequence[Attribution]) -> Attribution:
     input_total = sum(one.input_total for one in found) / len(found)
     memory_totals = mean([one.memory_totals for one in found])
     change = sum(one.change for one in found) / len(found)
+    error = _relative(input_total + float(memory_totals.sum()), change)
     return Attribution(
         input_map=mean([one.input_map for one in found]),
         memory_maps={
@@ -194,14 +208,20 @@ def _averaged(found: Sequence[Attribution]) -> Attribution:
         memory_totals=memory_totals,
         change=change,
         steps=sum(one.steps for one in found),
-        completeness_error=_relative(input_total + float(memory_totals.sum()), change),
-        converged=all(one.converged for one in found),
+        completeness_error=error,
+        # Changes of opposite signs leave a mean that is smaller than the errors are used to.
+        converged=all(one.converged for one in found) and _converged(error, steps),
     )
 
 
 def _relative(total: float, change: float) -> float:
     """The completeness error."""
     return abs(total - change) / max(abs(change), 1e-12)
+
+
+def _converged(error: float, steps: int | None) -> bool:
+    """Nothing was promised of a fixed number of steps."""
+    return steps is not None or error <= 2 * TOLERANCE
 
 
 def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit:

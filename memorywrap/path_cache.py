@@ -99,7 +99,9 @@ class PathCache:
             blank = STARTS[start](ends)
             at = torch.tensor([step for _, step, _ in chunk]).to(ends)[:, None, None, None]
             points = blank + at * (ends - blank)
-            with torch.no_grad():
+            # What is kept serves later explanations, in whatever precision this one was asked for.
+            full = torch.autocast(pixels.device.type, enabled=False)
+            with torch.no_grad(), full:
                 if derivative:
                     with _ONE_AT_A_TIME, _differentiable_attention():
                         pair = torch.func.jvp(self.embed, (points,), (ends - blank,))

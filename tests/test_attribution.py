@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
-from memorywrap.attribution import MAX_STEPS, Attribution, Case, integrated_gradients
+from memorywrap.attribution import MAX_STEPS, Attribution, Case, _averaged, integrated_gradients
 from memorywrap.baselines import BASELINES, STARTS
 from memorywrap.encoders import create_encoder
 from memorywrap.path_cache import PathCache
@@ -123,6 +123,16 @@ def test_agrees_with_captum_run_one_step_at_a_time(scene, layer_type, distance) 
     )
 
 
+def test_contrasts_of_several_cases_are_told_apart_without_keys_of_their_own(scene) -> None:
+    encoder, layer, image, memory = scene
+    cases = [Case(image, memory[:1], 1, contrast=(memory[at], b"same")) for at in range(1, 5)]
+    together = integrated_gradients(encoder, layer, cases, steps=4)
+    assert any(found.contrast_map.any() for found in together[1:])
+    for case, found in zip(cases, together, strict=True):
+        (alone,) = integrated_gradients(encoder, layer, [case], steps=4)
+        torch.testing.assert_close(found.contrast_map, alone.contrast_map)
+
+
 @pytest.mark.parametrize("name", ["compact", "vit"])  # attention is fused where nothing is trained
 def test_agrees_with_captum_in_single_precision_on(name: str) -> None:
     torch.manual_seed(0)
@@ -225,6 +235,33 @@ def test_says_so_when_the_most_steps_do_not_suffice() -> None:
     assert not ours.converged
     assert ours.completeness_error > 0.5
     assert ours.steps >= MAX_STEPS
+
+
+def test_says_whether_the_error_is_within_twice_the_tolerance(monkeypatch) -> None:
+    monkeypatch.setattr("memorywrap.attribution.MAX_STEPS", 15)
+    verdicts = {}
+    for seed in range(40):
+        torch.manual_seed(seed)
+        image, memory = torch.rand(3, SIZE, SIZE), torch.rand(5, 3, SIZE, SIZE)
+        ours = attributed(
+            small_encoder(), MemoryWrapLayer(7, 4), image, memory, 1, baseline="black"
+        )
+        verdicts[ours.completeness_error] = ours.converged
+    assert any(0.004 < error < 0.02 for error in verdicts)
+    assert all(verdict == (error <= 0.004) for error, verdict in verdicts.items())
+
+
+def test_a_mean_converged_if_all_starts_did_and_its_own_error_is_small() -> None:
+    def one(total: float, change: float, converged: bool = True) -> Attribution:
+        error = abs(total / change - 1)
+        nothing = torch.zeros(1)
+        return Attribution(nothing, {}, None, total, nothing, change, 15, error, converged)
+
+    small, cancelling, missed = one(1.001, 1.0), one(-0.8991, -0.9), one(1.0, 1.0, converged=False)
+    assert _averaged([small, small], None).converged
+    assert not _averaged([small, missed], None).converged
+    assert not _averaged([small, cancelling], None).converged
+    assert _averaged([small, cancelling], 15).converged  # nothing was promised
 
 
 def test_order_of_memory_and_cached_paths_change_nothing(scene) -> None:

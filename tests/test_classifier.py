@@ -184,6 +184,17 @@ def test_samples_to_do_without_may_be_an_array(
         assert 0 in tiny_classifier.predict(given, without=kind([])).used
 
 
+def test_explanations_are_in_full_precision_whatever_is_asked_around_them(
+    tiny_classifier: MemoryWrapClassifier,
+) -> None:
+    seen = tiny_classifier.predict(tiny.picture())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tiny_classifier.warm_paths()
+        within = tiny_classifier.explain(seen)
+    after = tiny_classifier.explain(seen)
+    assert (within.steps, within.input_contribution) == (after.steps, after.input_contribution)
+
+
 def test_new_weights_encode_the_input_of_a_prediction_again(
     tiny_classifier: MemoryWrapClassifier,
 ) -> None:
