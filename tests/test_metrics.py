@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
@@ -13,6 +15,7 @@ from memorywrap.metrics import (
     agreement,
     auroc,
     bank_predictions,
+    culprit_scores,
     infidelity_and_sensitivity,
     memory_deletion,
     pixel_curve,
@@ -162,6 +165,22 @@ def test_randomising_weights_moves_a_faithful_map_and_not_an_edge_detector(class
     assert [name for name, _ in found][:2] == ["head.classifier.fc2", "head.classifier.fc1"]
     for name, value in classifier.state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_a_culprit_speaks_for_classes_other_than_its_label() -> None:
+    def seen(predicted: int, weights: list[float], contributions: dict[int, float]):
+        prediction = SimpleNamespace(
+            predicted=predicted, used=list(contributions), weights=torch.tensor(weights)
+        )
+        return SimpleNamespace(prediction=prediction, memory_contributions=contributions)
+
+    labels = torch.tensor([0, 1, 1])
+    explanations = [
+        seen(0, [0.5, 0.25, 0.25], {0: 2.0, 1: 3.0, 2: -1.0}),
+        seen(1, [0.75, 0.25, 0.0], {0: 0.5, 1: 4.0}),
+    ]
+    assert culprit_scores(explanations, labels).tolist() == [0.5, 3.0, -1.0]
+    assert culprit_scores(explanations, labels, by_weight=True).tolist() == [0.75, 0.25, 0.25]
 
 
 def test_randomising_weights_reaches_those_of_attention() -> None:

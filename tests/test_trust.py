@@ -95,6 +95,10 @@ def test_calibration_error_is_nought_for_true_shares_and_large_for_boasts() -> N
     right = torch.tensor([True] * 30 + [False] * 30)  # in whatever order equals come
     assert calibration_error(torch.full((60,), 0.5), right, bins=3) == pytest.approx(0.0)
     assert calibration_error(torch.full((60,), 0.9), right, bins=3) == pytest.approx(0.4)
+    # Right on average and wrong at both ends: bins tell.
+    upside_down = torch.where(right, 0.1, 0.9)
+    assert calibration_error(upside_down, right, bins=2) == pytest.approx(0.9)
+    assert calibration_error(upside_down, right, bins=1) == pytest.approx(0.0, abs=1e-6)
 
 
 def chances(count: int, gauge: TrustGauge, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -208,6 +212,24 @@ def test_a_damaged_gauge_is_refused(trust, tmp_path) -> None:
     (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "trust": trust}))
     with pytest.raises(CheckpointError, match="trust"):
         MemoryWrapClassifier.from_pretrained(tmp_path / "m")
+
+
+def test_a_gauge_is_compared_on_images_that_it_was_not_fitted_on(monkeypatch) -> None:
+    model = tiny.classifier(classes=("blue", "green", "red"))
+    pixels, _ = tiny.images(60, seed=4)
+    labels = model.classify(pixels)[0].argmax(dim=1)
+    labels[::3] = (labels[::3] + 1) % 3
+    compared = []
+    monkeypatch.setattr(
+        "memorywrap.trust_report.fit", lambda found, right: compared.append(found) or GAUGE
+    )
+    monkeypatch.setattr(
+        "memorywrap.trust_report.compare", lambda gauge, found, *_, **__: compared.append(found)
+    )
+    fit_gauge(model, Split(pixels, labels), {})
+    fitted, kept = ({tuple(row) for row in part.tolist()} for part in compared)
+    assert len(fitted) == len(kept) == 30
+    assert not fitted & kept
 
 
 def test_a_plain_network_has_no_evidence_to_judge() -> None:
