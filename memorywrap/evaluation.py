@@ -118,8 +118,11 @@ def measure(
     """
     classifier = load_classifier(folder, device=device)
     if classifier.bank is not None and classifier.config.bank is None:
-        rows = _legible(classifier, data.train, len(classifier.bank))
-        classifier.set_bank(classifier.make_bank(data.train.images[rows], data.train.labels[rows]))
+        legible = _legible_bank(classifier, data.train, len(classifier.bank))
+        if (
+            legible.keys != classifier.bank.keys
+        ):  # measured before: a trust gauge stays with its bank
+            classifier.set_bank(legible)
     tests = {f"{data.name}:test": data.test}
     for name in exams:
         part = name if name.endswith((":train", ":test")) else f"{name}:test"
@@ -186,17 +189,24 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
     ).train
 
 
-def _legible(classifier: MemoryWrapClassifier, train: Split, size: int) -> Tensor:
-    """Balanced training samples, drawn by the model's seed, that it recognises most surely.
+def _legible_bank(classifier: MemoryWrapClassifier, train: Split, size: int) -> MemoryBank:
+    """Balanced training samples, drawn by the model's seed, that it recognises most surely with a
+    bank drawn by the same seed, whatever its present one.
 
     One in four of those drawn: the bank is what people look at, and a sample that no one can read
     explains nothing. Taking the very surest ones of all would make them all alike.
     """
-    rows = balanced(train.labels, 4 * size, classifier.config.seed)
+
+    def bank(rows: Tensor) -> MemoryBank:
+        return classifier.make_bank(train.images[rows], train.labels[rows])
+
+    seed = classifier.config.seed
+    rows = balanced(train.labels, 4 * size, seed)
     labels = train.labels[rows]
-    logits = classifier.classify(train.images[rows])[0].float().cpu()
+    drawn = bank(balanced(train.labels, size, seed))
+    logits = classifier.classify(train.images[rows], drawn)[0].float().cpu()
     surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
-    return rows[surest[interleaved(labels[surest])[:size]]]
+    return bank(rows[surest[interleaved(labels[surest])[:size]]])
 
 
 def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:

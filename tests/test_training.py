@@ -21,6 +21,7 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
 from memorywrap.runs import RunError, RunFolder
 from memorywrap.training import Interrupted, Trainer, train, train_and_measure
+from memorywrap.trust import SIGNALS
 
 pytestmark = pytest.mark.usefixtures("tiny_training")
 
@@ -242,6 +243,18 @@ def test_a_finished_run_gives_its_model_again(tmp_path):
     first, again = (train(TINY, tmp_path, progress=False) for _ in range(2))
     assert torch.equal(first.bank.images, again.bank.images)
     assert_same(weights(first), weights(again))
+
+
+def test_measuring_again_keeps_the_bank_and_the_trust_gauge(tmp_path):
+    train_and_measure(TINY, tmp_path, progress=False)
+    first = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
+    gauge = {"offset": 0.5, "slopes": dict.fromkeys(SIGNALS, 1.0)}
+    first.config = replace(first.config, trust=gauge)
+    first.save_pretrained(tmp_path / "checkpoint")
+    train_and_measure(TINY, tmp_path, progress=False)
+    again = MemoryWrapClassifier.from_pretrained(tmp_path / "checkpoint")
+    assert again.bank.keys == first.bank.keys
+    assert again.config.trust == gauge
 
 
 def test_a_crash_while_the_checkpoint_is_written_is_made_good(tmp_path, monkeypatch):
