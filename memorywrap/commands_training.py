@@ -337,10 +337,18 @@ def _replicate(options: argparse.Namespace) -> int:
         except Interrupted as stop:
             print(f"memorywrap replicate: {stop}", file=sys.stderr)
             return 130
-    folder.mkdir(parents=True, exist_ok=True)
-    write()
-    print((folder / f"{options.table}.md").read_text(encoding="utf-8"), end="")
-    return 0
+    lines = replicate.results(table, folder)
+    print(replicate.markdown(lines), end="")
+    if any(line["runs"] for line in lines):
+        write()
+        return 0
+    # The files that are there may be of other settings, such as those of --set.
+    print(
+        f"memorywrap replicate: {folder} has no finished run of {options.table} with these "
+        "settings, so no table was written",
+        file=sys.stderr,
+    )
+    return 0 if options.print else 2
 
 
 def _setting(text: str) -> tuple[str, str]:

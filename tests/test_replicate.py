@@ -198,7 +198,17 @@ def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_t
 def test_printing_trains_nothing(tmp_path, tiny_table, monkeypatch, capsys):
     monkeypatch.setattr(replicate, "train_and_measure", lambda *_, **__: pytest.fail("trained"))
     assert cli.main(["replicate", "tiny", "--out", str(tmp_path), "--print"]) == 0
-    assert "| noise | all | std |  |  | 0 | tiny | fast |  |" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "| noise | all | std |  |  | 0 | tiny | fast |  |" in printed.out
+    assert "no finished run of tiny" in printed.err
+
+
+def test_a_table_without_runs_replaces_none(tmp_path, tiny_table, capsys):
+    (tmp_path / "tiny.md").write_text("of other settings")
+    assert cli.main(["replicate", "tiny", "--out", str(tmp_path), "--print"]) == 0
+    assert cli.main(["replicate", "tiny", "--out", str(tmp_path / "no"), "--print"]) == 0
+    assert (tmp_path / "tiny.md").read_text() == "of other settings"
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_tables_in_the_docs_are_those_of_their_run_folders():
