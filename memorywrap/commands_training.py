@@ -317,10 +317,14 @@ def _replicate(options: argparse.Namespace) -> int:
     table = replicate.rows(options.table, **changed)  # those not asked for now may have runs
     folder = Path(options.out)
 
-    def write(*_: Any) -> None:
+    def write(*_: Any) -> list[dict[str, Any]]:
         lines = replicate.results(table, folder)
-        for suffix, text in ((".md", replicate.markdown(lines)), (".csv", replicate.as_csv(lines))):
-            (folder / f"{options.table}{suffix}").write_text(text, encoding="utf-8")
+        # Without any run, the files that are there may be of other settings, such as those of --set.
+        if any(line["runs"] for line in lines):
+            texts = {".md": replicate.markdown(lines), ".csv": replicate.as_csv(lines)}
+            for suffix, text in texts.items():
+                (folder / f"{options.table}{suffix}").write_text(text, encoding="utf-8")
+        return lines
 
     if not options.print:
         try:
@@ -337,17 +341,14 @@ def _replicate(options: argparse.Namespace) -> int:
         except Interrupted as stop:
             print(f"memorywrap replicate: {stop}", file=sys.stderr)
             return 130
-    lines = replicate.results(table, folder)
+    lines = write()
     print(replicate.markdown(lines), end="")
-    if any(line["runs"] for line in lines):
-        write()
-        return 0
-    # The files that are there may be of other settings, such as those of --set.
-    print(
-        f"memorywrap replicate: {folder} has no finished run of {options.table} with these "
-        "settings, so no table was written",
-        file=sys.stderr,
-    )
+    if not any(line["runs"] for line in lines):
+        print(
+            f"memorywrap replicate: {folder} has no finished run of {options.table} with these "
+            "settings, so no table was written",
+            file=sys.stderr,
+        )
     return 0
 
 

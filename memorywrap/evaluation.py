@@ -119,10 +119,8 @@ def measure(
     classifier = load_classifier(folder, device=device)
     if classifier.bank is not None and classifier.config.bank is None:
         legible = _legible_bank(classifier, data.train, len(classifier.bank))
-        if (
-            legible.keys != classifier.bank.keys
-        ):  # measured before: a trust gauge stays with its bank
-            classifier.set_bank(legible)
+        if legible.keys != classifier.bank.keys:
+            classifier.set_bank(legible)  # drops a trust gauge, which is for the bank before
     tests = {f"{data.name}:test": data.test}
     for name in exams:
         part = name if name.endswith((":train", ":test")) else f"{name}:test"

@@ -40,7 +40,7 @@ class PathCache:
         self.embed = embed
         self.encoder = object()  # tells the encoder, with its weights, from any other
         self.most_bytes = most_bytes
-        self._lock = threading.Lock()  # of `_rows`, not of the blocks in it
+        self._lock = threading.Lock()  # of changes to `_rows` and its blocks
         # (start, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
 
@@ -108,8 +108,9 @@ class PathCache:
                     rows = torch.stack(pair, dim=-1)  # (chunk, dim, 2)
                 else:
                     rows = self.embed(points)[..., None]  # (chunk, dim, 1)
-            for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
-                block[keys[row]] = value.clone()  # not a view, which would keep the whole chunk
+            with self._lock:
+                for (block, _, row), value in zip(chunk, rows.unbind(), strict=True):
+                    block[keys[row]] = value.clone()  # no view, which would keep the whole chunk
         found = torch.stack([torch.stack([block[key] for key in keys]) for block in blocks])
         with self._lock:
             for step, block in zip(steps, blocks, strict=True):  # asked for last, forgotten last
