@@ -246,9 +246,7 @@ def _digits(samples: int, seed: int) -> ImageData:
     from memorywrap import digits
 
     fonts = digits.find_fonts()
-    files = sorted(Path(digits.__file__).parent.glob("*.py"))
-    source = b"".join(file.read_bytes() for file in files) + "\n".join(map(str, fonts)).encode()
-    digest = hashlib.sha256(source).hexdigest()[:12]
+    faces = digits.digest_of_fonts(fonts)
 
     def rendered(count: int, seed: int, what: str) -> Split:
         def render() -> dict[str, Tensor]:
@@ -258,11 +256,12 @@ def _digits(samples: int, seed: int) -> ImageData:
                 )
             return {"images": images, "labels": labels}
 
-        return Split(**_cached(f"digits/{count}-{seed}-{digest}", render))
+        return Split(**_cached(f"digits/{count}-{seed}-{digits.RENDERER}-{faces}", render))
 
     version = {
         "name": "digits",
-        "renderer": digest,
+        "renderer": digits.RENDERER,
+        "faces": faces,
         "train": samples,
         "seed": seed,
         "fonts": [font.name for font in fonts],
