@@ -15,9 +15,9 @@ from PIL import Image
 from app.models import ModelError, Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
-from memorywrap.baselines import BASELINES
-from memorywrap.explain import INTEGRATED_GRADIENTS, methods
-from memorywrap.figures import figure_parts
+from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, methods
+from memorywrap.explanation.figures import figure_parts
 from memorywrap.images import Box
 
 METHODS = tuple(methods())

@@ -15,8 +15,8 @@ from app.api import METHODS, add_endpoints
 from app.models import Models
 from app.story import EXAMPLES, Story
 from app.uploads import GuardedBlocks
-from memorywrap.baselines import BASELINES
-from memorywrap.explain import INTEGRATED_GRADIENTS, has_baseline
+from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, has_baseline
 
 _HERE = Path(__file__).parent
 KEPT = 3600  # seconds that an uploaded image stays in the server's temporary folder

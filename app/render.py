@@ -10,7 +10,7 @@ from html import escape
 from PIL import Image
 
 from memorywrap import Explanation, Prediction
-from memorywrap.figures import FigurePart, figure_parts, percent
+from memorywrap.explanation.figures import FigurePart, figure_parts, percent
 from memorywrap.images import to_pil
 from memorywrap.what_if import FlipSet
 

@@ -24,7 +24,7 @@ from memorywrap import Explanation, Prediction
 from memorywrap.crop import drawing_box
 from memorywrap.datasets import data_title
 from memorywrap.downloads import DOWNLOAD_MEGABYTES
-from memorywrap.figures import paper_figure
+from memorywrap.explanation.figures import paper_figure
 from memorywrap.images import Box, ImageError, central_square, read_image
 from memorywrap.what_if import flip_set
 

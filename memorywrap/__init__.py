@@ -2,7 +2,7 @@
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explain import Explanation, Prediction
+from memorywrap.explanation.explanation import Explanation, Prediction
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer
 
 __all__ = [

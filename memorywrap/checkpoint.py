@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from memorywrap.bank import MemoryBank
 from memorywrap.encoders import ENCODERS
-from memorywrap.figures import bank_picture
+from memorywrap.explanation.figures import bank_picture
 from memorywrap.layer import DISTANCES
 from memorywrap.trust import TrustGauge
 

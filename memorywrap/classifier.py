@@ -14,15 +14,20 @@ from torch import Tensor, nn
 
 from memorywrap import checkpoint
 from memorywrap.bank import MemoryBank
-from memorywrap.baselines import BASELINES
 from memorywrap.checkpoint import CheckpointError, Config
 from memorywrap.crop import suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import create_encoder, folded, mirrored
-from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, explain
+from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.explanation import (
+    INTEGRATED_GRADIENTS,
+    Explanation,
+    Prediction,
+    explain,
+)
+from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
-from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge
 
 _CHUNK = 256  # images encoded at once

@@ -14,14 +14,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memorywrap import metrics
-from memorywrap.attribution import Attribution, Case, integrated_gradients
-from memorywrap.baselines import STARTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
 from memorywrap.evaluation import random_bank
-from memorywrap.explain import INTEGRATED_GRADIENTS, Explanation, Prediction, has_baseline, methods
+from memorywrap.explanation.baselines import STARTS
+from memorywrap.explanation.captum_methods import Maps, attribute
+from memorywrap.explanation.explanation import (
+    INTEGRATED_GRADIENTS,
+    Explanation,
+    Prediction,
+    has_baseline,
+    methods,
+)
+from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
 from memorywrap.images import to_unit
-from memorywrap.methods import Maps, attribute
 from memorywrap.reports import blank_figure
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explain import Explanation, Prediction
-from memorywrap.methods import seeded
+from memorywrap.explanation.captum_methods import seeded
+from memorywrap.explanation.explanation import Explanation, Prediction
 
 # Pictures (batch, 3, height, width) in [0, 1] -> a score (batch,), such as a probability.
 Score = Callable[[Tensor], Tensor]

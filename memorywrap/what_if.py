@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explain import Prediction
+from memorywrap.explanation.explanation import Prediction
 
 # Removals tried in one batch: bounds memory, whatever the size of the bank.
 _CHUNK = 512

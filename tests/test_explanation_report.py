@@ -11,7 +11,7 @@ from PIL import Image
 
 from memorywrap import explanation_report
 from memorywrap.datasets import Split
-from memorywrap.explain import INTEGRATED_GRADIENTS
+from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS
 from memorywrap.explanation_report import Sizes, draw, markdown
 from memorywrap.reports import write_report
 

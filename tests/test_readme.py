@@ -152,7 +152,7 @@ def test_how_long_images_are_kept_is_what_the_page_does():
 
 
 def test_limits_are_those_of_the_code():
-    from memorywrap.attribution import MAX_STEPS, TOLERANCE
+    from memorywrap.explanation.integrated_gradients import MAX_STEPS, TOLERANCE
     from memorywrap.images import MAX_BYTES, MAX_PIXELS
 
     explanations = (ROOT / "docs/explanations.md").read_text("utf-8")

@@ -11,7 +11,7 @@ import tiny
 from gradio_client import Client, handle_file
 
 from app.uploads import NOT_AN_UPLOAD
-from memorywrap.explain import methods
+from memorywrap.explanation.explanation import methods
 from memorywrap.images import read_image
 
 FILE = {"_type": "gradio.FileData"}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from driving import PHONE, choose_model, no_sideways_scrolling, pick, seen, stroke, upload
 
-from memorywrap import attribution
+from memorywrap.explanation import integrated_gradients as attribution
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs the package playwright").expect
 

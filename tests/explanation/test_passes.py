@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from memorywrap import passes
-from memorywrap.passes import Pass, run
+from memorywrap.explanation import passes
+from memorywrap.explanation.passes import Pass, run
 
 # Of embeddings v = sum over pixels of (p, p^2): known gradients.
 CALLS: list[tuple[int, bool]] = []

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import MemoryWrapLayer
-from memorywrap.attribution import Case
-from memorywrap.methods import METHODS, attribute
+from memorywrap.explanation.captum_methods import METHODS, attribute
+from memorywrap.explanation.integrated_gradients import Case
 
 
 class _ChannelMeans(nn.Module):

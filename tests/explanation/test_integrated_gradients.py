@@ -10,10 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
-from memorywrap.attribution import MAX_STEPS, Attribution, Case, _averaged, integrated_gradients
-from memorywrap.baselines import BASELINES, STARTS
 from memorywrap.encoders import create_encoder
-from memorywrap.path_cache import PathCache
+from memorywrap.explanation.baselines import BASELINES, STARTS
+from memorywrap.explanation.integrated_gradients import (
+    MAX_STEPS,
+    Attribution,
+    Case,
+    _averaged,
+    integrated_gradients,
+)
+from memorywrap.explanation.path_cache import PathCache
 
 SIZE = 8
 
@@ -238,7 +244,7 @@ def test_says_so_when_the_most_steps_do_not_suffice() -> None:
 
 
 def test_says_whether_the_error_is_within_twice_the_tolerance(monkeypatch) -> None:
-    monkeypatch.setattr("memorywrap.attribution.MAX_STEPS", 15)
+    monkeypatch.setattr("memorywrap.explanation.integrated_gradients.MAX_STEPS", 15)
     verdicts = {}
     for seed in range(40):
         torch.manual_seed(seed)

@@ -7,7 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from memorywrap.quadrature import first_panels, gauss_rule, halves, nodes_of, product_rule
+from memorywrap.explanation.quadrature import (
+    first_panels,
+    gauss_rule,
+    halves,
+    nodes_of,
+    product_rule,
+)
 
 
 def integral(rule, function, slope) -> float:

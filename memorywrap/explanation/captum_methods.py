@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import Case, logit_of
-from memorywrap.baselines import BASELINES, STARTS
-from memorywrap.passes import Embed
+from memorywrap.explanation.baselines import BASELINES, STARTS
+from memorywrap.explanation.integrated_gradients import Case, logit_of
+from memorywrap.explanation.passes import Embed
 
 # Pictures (batch, 3, height, width) -> the attributed logit (batch,).
 _Scalar = Callable[[Tensor], Tensor]

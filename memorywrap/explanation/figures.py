@@ -12,7 +12,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.images import to_pil
 
 if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
-    from memorywrap.explain import Explanation, Prediction
+    from memorywrap.explanation.explanation import Explanation, Prediction
 
 Colour = tuple[int, int, int]
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from memorywrap.baselines import BASELINES
-from memorywrap.joint_path import JointPath, Logit, PathPart
-from memorywrap.passes import Embed, Passes, run
-from memorywrap.path_cache import PathCache
-from memorywrap.quadrature import (
+from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.joint_path import JointPath, Logit, PathPart
+from memorywrap.explanation.passes import Embed, Passes, run
+from memorywrap.explanation.path_cache import PathCache
+from memorywrap.explanation.quadrature import (
     PANEL_STEPS,
     Panel,
     first_panels,

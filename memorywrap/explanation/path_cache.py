@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from memorywrap.baselines import STARTS
-from memorywrap.passes import Embed, chunk_size
-from memorywrap.quadrature import first_panels, halves, nodes_of, product_rule
+from memorywrap.explanation.baselines import STARTS
+from memorywrap.explanation.passes import Embed, chunk_size
+from memorywrap.explanation.quadrature import first_panels, halves, nodes_of, product_rule
 
 _WARM_CUTS = 2  # how often panels are cut into halves ahead of time
 

@@ -11,7 +11,7 @@ import torch
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoint import Config
-from memorywrap.explain import Explanation, has_baseline, methods
+from memorywrap.explanation.explanation import Explanation, has_baseline, methods
 
 CLASSES = ("ant", "bee", "cow")
 

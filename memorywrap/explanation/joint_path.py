@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memorywrap.baselines import STARTS
-from memorywrap.passes import Pass, Passes
-from memorywrap.path_cache import PathCache
-from memorywrap.quadrature import Panel, Rule, nodes_of
+from memorywrap.explanation.baselines import STARTS
+from memorywrap.explanation.passes import Pass, Passes
+from memorywrap.explanation.path_cache import PathCache
+from memorywrap.explanation.quadrature import Panel, Rule, nodes_of
 
 # (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
 Logit = Callable[[Tensor, Tensor], Tensor]

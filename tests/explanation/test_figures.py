@@ -9,8 +9,8 @@ import pytest
 import tiny
 import torch
 
-from memorywrap.explain import methods
-from memorywrap.figures import (
+from memorywrap.explanation.explanation import methods
+from memorywrap.explanation.figures import (
     OPPOSE,
     SUPPORT,
     bank_picture,

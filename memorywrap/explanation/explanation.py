@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorywrap.attribution import Attribution, Case, integrated_gradients
 from memorywrap.bank import MemoryBank
+from memorywrap.explanation.captum_methods import METHODS, WITH_BASELINE, Maps, attribute
+from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
+from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_unit
-from memorywrap.methods import METHODS, WITH_BASELINE, Maps, attribute
-from memorywrap.path_cache import PathCache
 from memorywrap.trust import TrustGauge, signals
 
 INTEGRATED_GRADIENTS = "integrated_gradients"

@@ -1,0 +1,1 @@
+"""How an explanation is made: attribution along the joint path of input and memory, other methods, figures."""
