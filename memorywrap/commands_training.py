@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memorywrap import distributed, evaluation, explanation_report, replicate, trust_report
+from memorywrap import evaluation, explanation_report, trust_report
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
@@ -18,11 +18,12 @@ from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
 from memorywrap.explanation_report import Sizes
 from memorywrap.model_card import write_card
-from memorywrap.recipes import BANK_SIZE, Training, overridden, recipe_for
-from memorywrap.replicate import SEEDS, TABLES
 from memorywrap.reports import write_report
-from memorywrap.runs import RunFolder
-from memorywrap.training import Interrupted, epochs_within, train_and_measure
+from memorywrap.training import distributed, replicate
+from memorywrap.training.loop import Interrupted, epochs_within, train_and_measure
+from memorywrap.training.recipes import BANK_SIZE, Training, overridden, recipe_for
+from memorywrap.training.replicate import SEEDS, TABLES
+from memorywrap.training.runs import RunFolder
 
 _DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from memorywrap.datasets import ImageData, Split
-from memorywrap.recipes import Recipe, Training
+from memorywrap.training.recipes import Recipe, Training
 
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
 SHORT = Recipe("test", epochs=2, batch=16, memory=8, learning_rate=0.05, test_memories=2)

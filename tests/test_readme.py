@@ -70,7 +70,7 @@ def shortened(monkeypatch, tmp_path):
     result = {"measured": {"digits:test": {"accuracy": 90.0, "images": 20}}}
     monkeypatch.setattr(commands_training, "train_and_measure", lambda *_, **__: result)
     monkeypatch.setattr(commands_training, "epochs_within", lambda *_: 3)
-    monkeypatch.setattr("memorywrap.replicate.replicate", lambda *_, **__: [])
+    monkeypatch.setattr("memorywrap.training.replicate.replicate", lambda *_, **__: [])
     monkeypatch.setattr(bench, "_INPUTS", 1)
     monkeypatch.setattr(bench, "PUBLISHED_STEPS", 2)
 

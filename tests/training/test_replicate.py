@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from memorywrap import cli, datasets, replicate
+from memorywrap import cli, datasets
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import ImageData, Split
 from memorywrap.encoders import ENCODERS
-from memorywrap.recipes import overridden, recipe_for
-from memorywrap.replicate import PAPER, TABLES, Row, as_csv, markdown, results, rows
-from memorywrap.runs import RunFolder
+from memorywrap.training import replicate
+from memorywrap.training.recipes import overridden, recipe_for
+from memorywrap.training.replicate import PAPER, TABLES, Row, as_csv, markdown, results, rows
+from memorywrap.training.runs import RunFolder
 
 SETTINGS = ["--set", "batch=8", "--set", "memory=4", "--set", "epochs=1"]
 

@@ -17,18 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from memorywrap import distributed, evaluation
-from memorywrap.augment import augment
+from memorywrap import evaluation
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import balanced
 from memorywrap.devices import choose_device
-from memorywrap.distributed import Processes
 from memorywrap.images import to_unit
 from memorywrap.model_card import write_card
-from memorywrap.recipes import Training, learning_rate, make_optimizer
-from memorywrap.runs import RunFolder, packed, stop_on_interrupt, unpack
+from memorywrap.training import distributed
+from memorywrap.training.augment import augment
+from memorywrap.training.distributed import Processes
+from memorywrap.training.recipes import Training, learning_rate, make_optimizer
+from memorywrap.training.runs import RunFolder, packed, stop_on_interrupt, unpack
 
 _SECONDS_BETWEEN_SAVES = 15
 _PREPARING = 5000  # training images that an encoder may look at before the first step

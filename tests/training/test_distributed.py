@@ -11,12 +11,12 @@ import torch
 from colours import SHORT, TINY, assert_same, tiny_encoder
 from torch import nn
 
-from memorywrap import distributed
-from memorywrap.augment import Augment
-from memorywrap.distributed import Processes
 from memorywrap.encoders import ENCODERS
-from memorywrap.runs import RunFolder
-from memorywrap.training import train
+from memorywrap.training import distributed
+from memorywrap.training.augment import Augment
+from memorywrap.training.distributed import Processes
+from memorywrap.training.loop import train
+from memorywrap.training.runs import RunFolder
 
 KINDS = ("memory-wrap", "memory-wrap apart", "std")
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from memorywrap.augment import Augment
 from memorywrap.checkpoint import Config
 from memorywrap.datasets import ImageData, bank_recipe
+from memorywrap.training.augment import Augment
 
 BANK_SIZE = 100
 

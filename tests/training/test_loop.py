@@ -14,13 +14,14 @@ import tiny
 import torch
 from colours import DATA, SHORT, TINY, assert_same, coloured
 
-from memorywrap import evaluation, training
-from memorywrap.augment import Augment
+from memorywrap import evaluation
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
-from memorywrap.runs import RunError, RunFolder
-from memorywrap.training import Interrupted, Trainer, train, train_and_measure
+from memorywrap.training import loop as training
+from memorywrap.training.augment import Augment
+from memorywrap.training.loop import Interrupted, Trainer, train, train_and_measure
+from memorywrap.training.runs import RunError, RunFolder
 from memorywrap.trust import SIGNALS
 
 pytestmark = pytest.mark.usefixtures("tiny_training")

@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from memorywrap.recipes import Recipe
 from memorywrap.reports import blank_figure
+from memorywrap.training.recipes import Recipe
 
 COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")
 _SPARE_BYTES = 50_000_000

@@ -14,9 +14,9 @@ from typing import Any
 
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.datasets import DataError, describe, load_data
-from memorywrap.recipes import Recipe, Training, overridden, recipe_for
-from memorywrap.runs import RunError, RunFolder, completed
-from memorywrap.training import train_and_measure
+from memorywrap.training.loop import train_and_measure
+from memorywrap.training.recipes import Recipe, Training, overridden, recipe_for
+from memorywrap.training.runs import RunError, RunFolder, completed
 
 SEEDS = 3
 

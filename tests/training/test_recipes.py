@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from memorywrap.augment import Augment
-from memorywrap.recipes import Recipe, learning_rate, overridden, recipe_for
+from memorywrap.training.augment import Augment
+from memorywrap.training.recipes import Recipe, learning_rate, overridden, recipe_for
 
 SHORT = Recipe("test", epochs=2, batch=16, memory=8, learning_rate=0.05, test_memories=2)
 

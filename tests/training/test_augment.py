@@ -7,7 +7,7 @@ import tiny
 import torch
 from torch.nn import functional
 
-from memorywrap.augment import Augment, augment
+from memorywrap.training.augment import Augment, augment
 
 
 def gradient_images(count):
