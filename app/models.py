@@ -11,8 +11,8 @@ from typing import Any
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoint import BANK, CONFIG, CheckpointError, Config, read_config
 from memorywrap.datasets import bank_at_hand, data_title, draw_bank
-from memorywrap.evaluation import load_classifier
 from memorywrap.folders import DataError
+from memorywrap.measures.accuracy import load_classifier
 
 _log = logging.getLogger(__name__)
 

@@ -16,10 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap import commands_training
-from memorywrap.bench import bench, time_page
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.devices import use_threads
-from memorywrap.evaluation import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import (
     INTEGRATED_GRADIENTS,
@@ -29,6 +27,8 @@ from memorywrap.explanation.explanation import (
 )
 from memorywrap.explanation.figures import enlarged, figure_parts, paper_figure
 from memorywrap.images import ImageError, read_image
+from memorywrap.measures.accuracy import DRAWN_FROM, load_classifier, random_bank, training_images
+from memorywrap.measures.speed import bench, time_page
 from memorywrap.what_if import flip_set, stability
 
 

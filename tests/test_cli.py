@@ -15,8 +15,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from memorywrap import MemoryWrapClassifier, bench, cli
+from memorywrap import MemoryWrapClassifier, cli
 from memorywrap.datasets import Split
+from memorywrap.measures import speed as bench
 
 ROOT = Path(__file__).parents[1]
 

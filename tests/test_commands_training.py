@@ -9,7 +9,8 @@ import pytest
 from colours import DATA
 from PIL import Image
 
-from memorywrap import cli, explanation_report
+from memorywrap import cli
+from memorywrap.measures import explanation_report
 
 pytestmark = pytest.mark.usefixtures("tiny_training")
 

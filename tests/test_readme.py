@@ -16,8 +16,10 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
-from memorywrap import bench, cli, commands_training, datasets, evaluation
+from memorywrap import cli, commands_training, datasets
 from memorywrap.datasets import ImageData, Split
+from memorywrap.measures import accuracy as evaluation
+from memorywrap.measures import speed as bench
 
 __all__ = ["page", "page_checkpoints"]
 

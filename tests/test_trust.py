@@ -10,11 +10,13 @@ import pytest
 import tiny
 import torch
 
-from memorywrap import MemoryWrapClassifier, evaluation
+from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoint import CheckpointError
 from memorywrap.cli import main
 from memorywrap.datasets import Split, digest_of
 from memorywrap.images import to_pil
+from memorywrap.measures import accuracy as evaluation
+from memorywrap.measures.trust_report import compare, fit_gauge, is_better, markdown
 from memorywrap.trust import (
     SIGNALS,
     TrustGauge,
@@ -23,7 +25,6 @@ from memorywrap.trust import (
     risk_coverage,
     signals,
 )
-from memorywrap.trust_report import compare, fit_gauge, is_better, markdown
 
 GAUGE = TrustGauge(0.5, (1.0, 0.5, -0.5, 0.25, -1.0, 2.0))
 
@@ -221,10 +222,11 @@ def test_a_gauge_is_compared_on_images_that_it_was_not_fitted_on(monkeypatch) ->
     labels[::3] = (labels[::3] + 1) % 3
     compared = []
     monkeypatch.setattr(
-        "memorywrap.trust_report.fit", lambda found, right: compared.append(found) or GAUGE
+        "memorywrap.measures.trust_report.fit", lambda found, right: compared.append(found) or GAUGE
     )
     monkeypatch.setattr(
-        "memorywrap.trust_report.compare", lambda gauge, found, *_, **__: compared.append(found)
+        "memorywrap.measures.trust_report.compare",
+        lambda gauge, found, *_, **__: compared.append(found),
     )
     fit_gauge(model, Split(pixels, labels), {})
     fitted, kept = ({tuple(row) for row in part.tolist()} for part in compared)
@@ -259,7 +261,9 @@ def test_the_command_fits_reports_and_keeps_what_is_better(
 ) -> None:
     command = ["gauge", "--checkpoint", str(tmp_path / "m"), "--data", f"folder:{photos}"]
     for better, said in ((True, "now says"), (False, "left out")):
-        monkeypatch.setattr("memorywrap.trust_report.is_better", lambda report, b=better: b)
+        monkeypatch.setattr(
+            "memorywrap.measures.trust_report.is_better", lambda report, b=better: b
+        )
         assert main([*command, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
         assert said in capsys.readouterr().out
         model = MemoryWrapClassifier.from_pretrained(tmp_path / "m")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from memorywrap import evaluation
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoint import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import balanced
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
+from memorywrap.measures import accuracy as evaluation
 from memorywrap.model_card import write_card
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from memorywrap.reports import blank_figure
+from memorywrap.measures.reports import blank_figure
 from memorywrap.training.recipes import Recipe
 
 COLUMNS = ("epoch", "loss", "accuracy", "test_accuracy", "learning_rate", "seconds")

@@ -14,10 +14,10 @@ import tiny
 import torch
 from colours import DATA, SHORT, TINY, assert_same, coloured
 
-from memorywrap import evaluation
 from memorywrap.checkpoint import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
+from memorywrap.measures import accuracy as evaluation
 from memorywrap.training import loop as training
 from memorywrap.training.augment import Augment
 from memorywrap.training.loop import Interrupted, Trainer, train, train_and_measure

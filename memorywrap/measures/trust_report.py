@@ -11,8 +11,8 @@ from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
-from memorywrap.metrics import random_order
-from memorywrap.reports import blank_figure
+from memorywrap.measures.explanations import random_order
+from memorywrap.measures.reports import blank_figure
 from memorywrap.trust import TrustGauge, calibration_error, fit, risk_coverage, signals
 
 if TYPE_CHECKING:

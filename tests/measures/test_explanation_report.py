@@ -9,11 +9,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from memorywrap import explanation_report
 from memorywrap.datasets import Split
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS
-from memorywrap.explanation_report import Sizes, draw, markdown
-from memorywrap.reports import write_report
+from memorywrap.measures import explanation_report
+from memorywrap.measures.explanation_report import Sizes, draw, markdown
+from memorywrap.measures.reports import write_report
 
 SIZES = Sizes(images=3, curves=2, perturbed=1, redraws=2, planted=3)
 

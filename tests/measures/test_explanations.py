@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoint import Config
-from memorywrap.metrics import (
+from memorywrap.measures.explanations import (
     agreement,
     auroc,
     bank_predictions,

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memorywrap import metrics
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split
-from memorywrap.evaluation import random_bank
 from memorywrap.explanation.baselines import STARTS
 from memorywrap.explanation.captum_methods import Maps, attribute
 from memorywrap.explanation.explanation import (
@@ -28,7 +26,9 @@ from memorywrap.explanation.explanation import (
 )
 from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
 from memorywrap.images import to_unit
-from memorywrap.reports import blank_figure
+from memorywrap.measures import explanations as metrics
+from memorywrap.measures.accuracy import random_bank
+from memorywrap.measures.reports import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
