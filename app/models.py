@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import BANK, CONFIG, CheckpointError, Config, read_config
+from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, Config, read_config
 from memorywrap.datasets import bank_at_hand, data_title, draw_bank
 from memorywrap.folders import DataError
 from memorywrap.measures.accuracy import load_classifier

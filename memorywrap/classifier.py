@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memorywrap import checkpoint
 from memorywrap.bank import MemoryBank
-from memorywrap.checkpoint import CheckpointError, Config
+from memorywrap.checkpoints import folder as checkpoint
+from memorywrap.checkpoints.folder import CheckpointError, Config
 from memorywrap.crop import suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import create_encoder, folded, mirrored

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memorywrap.checkpoint import VARIANTS
+from memorywrap.checkpoints.card import write_card
+from memorywrap.checkpoints.folder import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import Split, describe, load_data, load_test
 from memorywrap.devices import use_threads
@@ -19,7 +20,6 @@ from memorywrap.measures import accuracy as evaluation
 from memorywrap.measures import explanation_report, trust_report
 from memorywrap.measures.explanation_report import Sizes
 from memorywrap.measures.reports import write_report
-from memorywrap.model_card import write_card
 from memorywrap.training import distributed, replicate
 from memorywrap.training.loop import Interrupted, epochs_within, train_and_measure
 from memorywrap.training.recipes import BANK_SIZE, Training, overridden, recipe_for

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import BANK, BANK_PICTURE, CONFIG, WEIGHTS
+from memorywrap.checkpoints.card import CARD
+from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
 from memorywrap.datasets import PUBLIC
-from memorywrap.model_card import CARD
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import CheckpointError
+from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.cli import main
 from memorywrap.datasets import Split, digest_of
 from memorywrap.images import to_pil

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import Config
+from memorywrap.checkpoints.folder import Config
 
 CLASSES = ("red", "green", "blue")
 SIZE = 32

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
-from memorywrap.checkpoint import Config
+from memorywrap.checkpoints.folder import Config
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import (
     DataError,

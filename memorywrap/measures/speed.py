@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memorywrap.checkpoint import library_versions
+from memorywrap.checkpoints.folder import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explanation.explanation import Prediction, explain
 from memorywrap.explanation.integrated_gradients import Case, integrated_gradients

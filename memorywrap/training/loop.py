@@ -18,13 +18,13 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from memorywrap.bank import MemoryBank
-from memorywrap.checkpoint import library_versions
+from memorywrap.checkpoints.card import write_card
+from memorywrap.checkpoints.folder import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.datasets import balanced
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
 from memorywrap.measures import accuracy as evaluation
-from memorywrap.model_card import write_card
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment
 from memorywrap.training.distributed import Processes

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from memorywrap.checkpoint import Config
+from memorywrap.checkpoints.folder import Config
 from memorywrap.datasets import ImageData, bank_recipe
 from memorywrap.training.augment import Augment
 

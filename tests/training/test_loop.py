@@ -14,7 +14,7 @@ import tiny
 import torch
 from colours import DATA, SHORT, TINY, assert_same, coloured
 
-from memorywrap.checkpoint import VARIANTS
+from memorywrap.checkpoints.folder import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
 from memorywrap.measures import accuracy as evaluation

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from memorywrap import cli, datasets
-from memorywrap.checkpoint import VARIANTS
+from memorywrap.checkpoints.folder import VARIANTS
 from memorywrap.datasets import ImageData, Split
 from memorywrap.encoders import ENCODERS
 from memorywrap.training import replicate

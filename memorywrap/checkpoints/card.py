@@ -1,6 +1,6 @@
 """The model card of a checkpoint: README.md beside it, made from config.json alone.
 
-`python -m memorywrap.model_card FOLDER...` writes the cards of checkpoints that are there already.
+`python -m memorywrap.checkpoints.card FOLDER...` writes the cards of checkpoints that are there already.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from memorywrap.checkpoint import Config, read_config
+from memorywrap.checkpoints.folder import Config, read_config
 from memorywrap.datasets import describe
 
 CARD = "README.md"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memorywrap.checkpoint import CheckpointError, Config, read_config
-from memorywrap.model_card import CARD, model_card, write_card
+from memorywrap.checkpoints.card import CARD, model_card, write_card
+from memorywrap.checkpoints.folder import CheckpointError, Config, read_config
 
 SHIPPED = sorted((Path(__file__).parents[1] / "checkpoints").glob("*/"))
 
@@ -83,4 +83,6 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path):
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_shipped_cards_are_up_to_date(folder):
     present = (folder / CARD).read_text("utf-8")
-    assert present == model_card(read_config(folder)), "run python -m memorywrap.model_card FOLDER"
+    assert present == model_card(read_config(folder)), (
+        "run python -m memorywrap.checkpoints.card FOLDER"
+    )

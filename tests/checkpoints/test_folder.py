@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoint import CheckpointError, Config
+from memorywrap.checkpoints.folder import CheckpointError, Config
 
 
 def load(folder: str | Path) -> MemoryWrapClassifier:
