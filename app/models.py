@@ -10,8 +10,8 @@ from typing import Any
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, Config, read_config
-from memorywrap.datasets import bank_at_hand, data_title, draw_bank
-from memorywrap.folders import DataError
+from memorywrap.data.folders import DataError
+from memorywrap.data.sets import bank_at_hand, data_title, draw_bank
 from memorywrap.measures.accuracy import load_classifier
 
 _log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from app.models import ModelError, Models
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap import Explanation, Prediction
 from memorywrap.crop import drawing_box
-from memorywrap.datasets import data_title
-from memorywrap.downloads import DOWNLOAD_MEGABYTES
+from memorywrap.data.published import DOWNLOAD_MEGABYTES
+from memorywrap.data.sets import data_title
 from memorywrap.explanation.figures import paper_figure
 from memorywrap.images import Box, ImageError, central_square, read_image
 from memorywrap.what_if import flip_set

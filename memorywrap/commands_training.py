@@ -13,7 +13,7 @@ from typing import Any
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.folder import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import Split, describe, load_data, load_test
+from memorywrap.data.sets import Split, describe, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
 from memorywrap.measures import accuracy as evaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from memorywrap.datasets import ImageData, Split
+from memorywrap.data.sets import ImageData, Split
 from memorywrap.training.recipes import Recipe, Training
 
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))

@@ -16,7 +16,7 @@ import tiny
 from PIL import Image
 
 from memorywrap import MemoryWrapClassifier, cli
-from memorywrap.datasets import Split
+from memorywrap.data.sets import Split
 from memorywrap.measures import speed as bench
 
 ROOT = Path(__file__).parents[1]

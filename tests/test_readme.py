@@ -16,8 +16,9 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
-from memorywrap import cli, commands_training, datasets
-from memorywrap.datasets import ImageData, Split
+from memorywrap import cli, commands_training
+from memorywrap.data import sets as datasets
+from memorywrap.data.sets import ImageData, Split
 from memorywrap.measures import accuracy as evaluation
 from memorywrap.measures import speed as bench
 

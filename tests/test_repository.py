@@ -16,7 +16,7 @@ from PIL import Image
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.card import CARD
 from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
-from memorywrap.datasets import PUBLIC
+from memorywrap.data.sets import PUBLIC
 
 if sys.version_info >= (3, 11):
     import tomllib

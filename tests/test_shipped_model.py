@@ -9,7 +9,7 @@ import torch
 from drawings import DRAWINGS, Drawing
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.digits import render_digits
+from memorywrap.data.digits import render_digits
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "digits"
 FRESH_SEED = 20_000  # training used 0, its exam 1

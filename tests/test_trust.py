@@ -13,7 +13,7 @@ import torch
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.cli import main
-from memorywrap.datasets import Split, digest_of
+from memorywrap.data.sets import Split, digest_of
 from memorywrap.images import to_pil
 from memorywrap.measures import accuracy as evaluation
 from memorywrap.measures.trust_report import compare, fit_gauge, is_better, markdown

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from memorywrap.checkpoints.folder import Config, read_config
-from memorywrap.datasets import describe
+from memorywrap.data.sets import describe
 
 CARD = "README.md"
 
@@ -77,7 +77,7 @@ def _data(config: Config) -> str:
         return "Not recorded."
     if data["name"] == "digits":
         return (
-            f"{data['train']:,} pictures of digits, rendered by the code in `memorywrap/digits` "
+            f"{data['train']:,} pictures of digits, rendered by the code in `memorywrap/data/digits` "
             f"(version {data['renderer']}, seed {data['seed']}): printed and drawn digits as "
             "photographs, screenshots and drawing pads show them. No photograph was trained on."
         )

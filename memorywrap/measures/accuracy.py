@@ -15,7 +15,7 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.folder import Config
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import (
+from memorywrap.data.sets import (
     DataError,
     ImageData,
     Split,

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import Split
+from memorywrap.data.sets import Split
 from memorywrap.explanation.baselines import STARTS
 from memorywrap.explanation.captum_methods import Maps, attribute
 from memorywrap.explanation.explanation import (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import Split
+from memorywrap.data.sets import Split
 from memorywrap.measures.explanations import random_order
 from memorywrap.measures.reports import blank_figure
 from memorywrap.trust import TrustGauge, calibration_error, fit, risk_coverage, signals

@@ -21,7 +21,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.folder import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.datasets import balanced
+from memorywrap.data.sets import balanced
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
 from memorywrap.measures import accuracy as evaluation

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from memorywrap.checkpoints.folder import Config
-from memorywrap.datasets import ImageData, bank_recipe
+from memorywrap.data.sets import ImageData, bank_recipe
 from memorywrap.training.augment import Augment
 
 BANK_SIZE = 100

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memorywrap.checkpoints.folder import VARIANTS
-from memorywrap.datasets import DataError, describe, load_data
+from memorywrap.data.sets import DataError, describe, load_data
 from memorywrap.training.loop import train_and_measure
 from memorywrap.training.recipes import Recipe, Training, overridden, recipe_for
 from memorywrap.training.runs import RunError, RunFolder, completed

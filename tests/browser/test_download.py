@@ -15,7 +15,7 @@ import tiny
 from driving import choose_model, pick
 from serving import serving
 
-from memorywrap import downloads
+from memorywrap.data import published as downloads
 
 expect = pytest.importorskip("playwright.sync_api").expect
 

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from memorywrap.datasets import Split
+from memorywrap.data.sets import Split
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS
 from memorywrap.measures import explanation_report
 from memorywrap.measures.explanation_report import Sizes, draw, markdown

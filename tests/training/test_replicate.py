@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from memorywrap import cli, datasets
+from memorywrap import cli
 from memorywrap.checkpoints.folder import VARIANTS
-from memorywrap.datasets import ImageData, Split
+from memorywrap.data import sets as datasets
+from memorywrap.data.sets import ImageData, Split
 from memorywrap.encoders import ENCODERS
 from memorywrap.training import replicate
 from memorywrap.training.recipes import overridden, recipe_for

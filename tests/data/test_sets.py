@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from memorywrap import datasets, downloads
-from memorywrap.datasets import DataError, balanced, draw_bank, load_data, load_test, reduced
+from memorywrap.data import published as downloads
+from memorywrap.data import sets as datasets
+from memorywrap.data.sets import DataError, balanced, draw_bank, load_data, load_test, reduced
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,9 @@ def test_a_second_reading_decodes_nothing_until_a_file_changes(tmp_path, monkeyp
     write_images(tmp_path / "pets", {"cat": 5, "dog": 5})
     name = f"folder:{tmp_path / 'pets'}"
     first = load_data(name)
-    monkeypatch.setattr("memorywrap.folders.read_image", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(
+        "memorywrap.data.folders.read_image", lambda path: pytest.fail("decoded again")
+    )
     assert load_data(name).version == first.version
     Image.new("RGB", (32, 32), (200, 0, 0)).save(tmp_path / "pets/cat/0.png")
     with pytest.raises(pytest.fail.Exception):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memorywrap.folders import Arrays, DataError
+from memorywrap.data.folders import Arrays, DataError
 
 CIFAR10_CLASSES = (
     "airplane",

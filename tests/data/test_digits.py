@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import ImageFont
 
-from memorywrap.digits import RENDERER, digest_of_fonts, find_fonts, fonts, render_digits
-from memorywrap.digits.strokes import SKELETONS, draw_strokes
+from memorywrap.data.digits import RENDERER, digest_of_fonts, find_fonts, fonts, render_digits
+from memorywrap.data.digits.strokes import SKELETONS, draw_strokes
 
 FALLBACK: list[None] = [None]  # Pillow's own font: there on every machine
 # Mean levels of the first images of seed 3, as the renderer of that version draws them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from memorywrap.digits.rows import GLYPH, Glyph
+from memorywrap.data.digits.rows import GLYPH, Glyph
 
 # Several topologies per digit; a digit is a list of strokes, a stroke a list of points (x, y) in
 # the unit box, y downwards, joined by a smooth curve. A point given twice makes a corner.

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from memorywrap.downloads import CINIC10_HELP, download, is_downloaded, published
-from memorywrap.folders import DataError, read_folder
+from memorywrap.data.folders import DataError, read_folder
+from memorywrap.data.published import CINIC10_HELP, download, is_downloaded, published
 
 __all__ = [
     "DataError",
@@ -243,7 +243,7 @@ def describe(version: dict[str, Any]) -> str:
 
 
 def _digits(samples: int, seed: int) -> ImageData:
-    from memorywrap import digits
+    from memorywrap.data import digits
 
     fonts = digits.find_fonts()
     faces = digits.digest_of_fonts(fonts)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-from memorywrap.digits.rows import GLYPH, Glyph
+from memorywrap.data.digits.rows import GLYPH, Glyph
 
 FONT_FOLDERS = (
     "/usr/share/fonts",

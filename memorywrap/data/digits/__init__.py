@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memorywrap.digits.fonts import Font, find_fonts, font_glyph
-from memorywrap.digits.painting import SIZE, legibility, paint, photograph, screenshot
-from memorywrap.digits.rows import GLYPH, row_mask
-from memorywrap.digits.strokes import pad_mask, stroke_glyph
+from memorywrap.data.digits.fonts import Font, find_fonts, font_glyph
+from memorywrap.data.digits.painting import SIZE, legibility, paint, photograph, screenshot
+from memorywrap.data.digits.rows import GLYPH, row_mask
+from memorywrap.data.digits.strokes import pad_mask, stroke_glyph
 
 __all__ = ["RENDERER", "digest_of_fonts", "find_fonts", "render_digits"]
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from memorywrap.digits.rows import CANVAS
+from memorywrap.data.digits.rows import CANVAS
 
 SIZE = 32  # side of a rendered image
 
