@@ -16,7 +16,8 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
-from memorywrap import cli, commands_training
+from memorywrap.commands import main as cli
+from memorywrap.commands import train as commands_training
 from memorywrap.data import sets as datasets
 from memorywrap.data.sets import ImageData, Split
 from memorywrap.measures import accuracy as evaluation

@@ -12,7 +12,7 @@ import torch
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.folder import CheckpointError
-from memorywrap.cli import main
+from memorywrap.commands.main import main
 from memorywrap.data.sets import Split, digest_of
 from memorywrap.images import to_pil
 from memorywrap.measures import accuracy as evaluation

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from memorywrap import cli
 from memorywrap.checkpoints.folder import VARIANTS
+from memorywrap.commands import main as cli
 from memorywrap.data import sets as datasets
 from memorywrap.data.sets import ImageData, Split
 from memorywrap.encoders import ENCODERS

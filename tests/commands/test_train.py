@@ -9,7 +9,7 @@ import pytest
 from colours import DATA
 from PIL import Image
 
-from memorywrap import cli
+from memorywrap.commands import main as cli
 from memorywrap.measures import explanation_report
 
 pytestmark = pytest.mark.usefixtures("tiny_training")
@@ -46,7 +46,7 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     monkeypatch.setattr(explanation_report, "methods", lambda: ["saliency"])
     monkeypatch.setattr(explanation_report, "_STEPS", 2)
     few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
-    monkeypatch.setattr("memorywrap.commands_training.Sizes", few)
+    monkeypatch.setattr("memorywrap.commands.train.Sizes", few)
     folder = tmp_path / "explained"
     command = [*command[:-1], "--explanations", str(folder), "--images"]
     assert cli.main([*command, "2"]) == 0

@@ -15,7 +15,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from memorywrap import MemoryWrapClassifier, cli
+from memorywrap import MemoryWrapClassifier
+from memorywrap.commands import main as cli
 from memorywrap.data.sets import Split
 from memorywrap.measures import speed as bench
 
@@ -272,7 +273,7 @@ def test_a_reader_who_leaves_is_no_error(tiny_checkpoint, photo):
     """As in `memorywrap classify ... | head -1`."""
     reader, writer = os.pipe()
     os.close(reader)
-    code = f"import sys; from memorywrap.cli import main; sys.exit(main({['classify', photo]!r} + ['--checkpoint', {str(tiny_checkpoint)!r}]))"
+    code = f"import sys; from memorywrap.commands.main import main; sys.exit(main({['classify', photo]!r} + ['--checkpoint', {str(tiny_checkpoint)!r}]))"
     done = subprocess.run(
         [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT
     )

@@ -1,0 +1,1 @@
+"""The command line: each command takes arguments in, makes one library call and prints lines."""
