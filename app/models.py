@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, Config, read_config
+from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
 from memorywrap.data.folders import DataError
 from memorywrap.data.sets import bank_at_hand, data_title, draw_bank
-from memorywrap.measures.accuracy import load_classifier
+from memorywrap.loading import load_classifier
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explanation.explanation import Explanation, Prediction
+from memorywrap.explanation.explanation import Explanation
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer
+from memorywrap.prediction import Prediction
 
 __all__ = [
     "BaselineMemory",

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from PIL import Image
 from torch import Tensor
+
+from memorywrap.images import to_pil
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +145,16 @@ class MemoryBank:
         if not 0 <= index < len(self):
             raise IndexError(f"memory sample {index}: expected an index from 0 to {len(self) - 1}")
         return index
+
+
+def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
+    """All memory samples in bank order, row by row."""
+    height, width = bank.images.shape[2:]
+    rows = -(-len(bank) // columns)
+    picture = Image.new("RGB", (columns * width, rows * height), "white")
+    for index, image in enumerate(bank.images):
+        picture.paste(to_pil(image), ((index % columns) * width, (index // columns) * height))
+    return picture
 
 
 def _check_label(label: int) -> int:

@@ -14,20 +14,17 @@ from torch import Tensor, nn
 
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints import folder as checkpoint
-from memorywrap.checkpoints.folder import CheckpointError, Config
+from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.crop import suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import create_encoder, folded, mirrored
 from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.explanation import (
-    INTEGRATED_GRADIENTS,
-    Explanation,
-    Prediction,
-    explain,
-)
+from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
+from memorywrap.prediction import Prediction
 from memorywrap.trust import TrustGauge
 
 _CHUNK = 256  # images encoded at once

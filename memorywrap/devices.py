@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
@@ -37,3 +39,16 @@ def use_threads(threads: int | None) -> None:
         raise ValueError(f"--threads: expected at least 1, received {threads}")
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:
+    """Autocast to bfloat16 where wanted."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and known is not None and bool(known())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explanation.explanation import Prediction
+from memorywrap.prediction import Prediction
 
 # Removals tried in one batch: bounds memory, whatever the size of the bank.
 _CHUNK = 512
@@ -183,7 +183,7 @@ def stability(
     Args:
         classifier: a model with memory.
         prediction: the prediction in question.
-        banks: redrawn banks, as `evaluation.random_bank` gives them.
+        banks: redrawn banks, as `loading.random_bank` gives them.
 
     Raises:
         ValueError: no bank was given.

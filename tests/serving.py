@@ -18,7 +18,7 @@ def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder checkpoints/ with small untrained models: one, one without memory, and one whose
     memory has still to be drawn from its data set."""
     from memorywrap import MemoryWrapClassifier
-    from memorywrap.checkpoints.folder import Config
+    from memorywrap.checkpoints.config import Config
 
     folder = tmp_path_factory.mktemp("checkpoints")
     tiny.classifier(title="Random", memory=20).save_pretrained(folder / "digits")

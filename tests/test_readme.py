@@ -16,11 +16,11 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
+from memorywrap import loading
 from memorywrap.commands import main as cli
 from memorywrap.commands import train as commands_training
 from memorywrap.data import sets as datasets
 from memorywrap.data.sets import ImageData, Split
-from memorywrap.measures import accuracy as evaluation
 from memorywrap.measures import speed as bench
 
 __all__ = ["page", "page_checkpoints"]
@@ -69,7 +69,7 @@ def shortened(monkeypatch, tmp_path):
         version = {"name": name, "format": "png", "train": 20, "test": 20}
         return ImageData(name, classes, split, split, version)
 
-    for module in (commands_training, datasets, evaluation):
+    for module in (commands_training, datasets, loading):
         monkeypatch.setattr(module, "load_data", load_data)
     result = {"measured": {"digits:test": {"accuracy": 90.0, "images": 20}}}
     monkeypatch.setattr(commands_training, "train_and_measure", lambda *_, **__: result)
@@ -143,7 +143,7 @@ def test_the_table_of_times_has_the_rows_of_bench():
     text = DOCUMENTS[0].read_text("utf-8")
     table = text.split("<!-- The output of: memorywrap bench --http --markdown -->\n")[1]
     rows = re.findall(r"^\| ([^|]+) \| [\d.]+ \|", table, re.MULTILINE)
-    source = re.sub(r"\{_\w+\}", "", (ROOT / "memorywrap/bench.py").read_text("utf-8"))
+    source = re.sub(r"\{_\w+\}", "", (ROOT / "memorywrap/measures/speed.py").read_text("utf-8"))
     assert len(rows) == 12
     for row in rows:  # numbers in them are constants there
         assert re.sub(r"\d+", "", row) in source

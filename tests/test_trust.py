@@ -10,12 +10,11 @@ import pytest
 import tiny
 import torch
 
-from memorywrap import MemoryWrapClassifier
+from memorywrap import MemoryWrapClassifier, loading
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.commands.main import main
 from memorywrap.data.sets import Split, digest_of
 from memorywrap.images import to_pil
-from memorywrap.measures import accuracy as evaluation
 from memorywrap.measures.trust_report import compare, fit_gauge, is_better, markdown
 from memorywrap.trust import (
     SIGNALS,
@@ -177,12 +176,12 @@ def test_new_weights_make_the_gauge_void() -> None:
 def test_a_bank_drawn_from_another_copy_of_its_data_makes_the_gauge_void(tmp_path, monkeypatch):
     model = tiny.classifier(trust=GAUGE.to_dict())
     drawn = Split(model.bank.images, model.bank.labels)
-    monkeypatch.setattr(evaluation, "draw_bank", lambda *_, **__: drawn)
+    monkeypatch.setattr(loading, "draw_bank", lambda *_, **__: drawn)
     for digest, is_void in ((digest_of(drawn), False), ("another", True)):
         bank = {"dataset": "svhn", "seed": 0, "size": len(drawn), "digest": digest}
         model.config = replace(model.config, bank=bank)
         model.save_pretrained(tmp_path / digest)
-        found = evaluation.load_classifier(tmp_path / digest, device="cpu")
+        found = loading.load_classifier(tmp_path / digest, device="cpu")
         assert (found.predict(tiny.picture()).trust is None) == is_void
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoints.folder import Config
+from memorywrap.checkpoints.config import Config
 from memorywrap.what_if import flip_set, stability, wilson_interval
 
 CLASSES = ("ant", "bee", "cow", "doe")

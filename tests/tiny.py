@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoints.folder import Config
+from memorywrap.checkpoints.config import Config
 
 CLASSES = ("red", "green", "blue")
 SIZE = 32

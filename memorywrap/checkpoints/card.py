@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from memorywrap.checkpoints.folder import Config, read_config
+from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.folder import read_config
 from memorywrap.data.sets import describe
 
 CARD = "README.md"

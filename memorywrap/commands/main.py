@@ -19,16 +19,12 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands import train as commands_training
 from memorywrap.devices import use_threads
 from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.explanation import (
-    INTEGRATED_GRADIENTS,
-    Explanation,
-    Prediction,
-    methods,
-)
+from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, methods
 from memorywrap.explanation.figures import enlarged, figure_parts, paper_figure
 from memorywrap.images import ImageError, read_image
-from memorywrap.measures.accuracy import DRAWN_FROM, load_classifier, random_bank, training_images
+from memorywrap.loading import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.measures.speed import bench, time_page
+from memorywrap.prediction import Prediction
 from memorywrap.what_if import flip_set, stability
 
 
@@ -75,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def default_checkpoint() -> Path:
     """checkpoints/digits of this folder or else of the repository that this package lies in."""
     local = Path("checkpoints/digits")
-    beside = Path(__file__).parent.parent / local
+    beside = Path(__file__).parents[2] / local
     return beside if beside.is_dir() and not local.is_dir() else local
 
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from memorywrap import loading
 from memorywrap.checkpoints.card import write_card
-from memorywrap.checkpoints.folder import VARIANTS
+from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split, describe, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
-from memorywrap.measures import accuracy as evaluation
-from memorywrap.measures import explanation_report, trust_report
+from memorywrap.measures import accuracy, explanation_report, trust_report
 from memorywrap.measures.explanation_report import Sizes
 from memorywrap.measures.reports import write_report
 from memorywrap.training import distributed, replicate
@@ -147,28 +147,28 @@ def _evaluate(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     if options.images < 1:
         raise ValueError(f"--images: expected at least 1, received {options.images}")
-    classifier = evaluation.load_classifier(
+    classifier = loading.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
     if options.explanations is not None and not classifier.has_memory:
         raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
     config = classifier.config
     data, test = load_test(options.data, config.classes, fetch=options.download)
-    predicted = evaluation.predictions(classifier, test.images)
-    table = evaluation.confusion(predicted, test.labels, len(config.classes))
+    predicted = accuracy.predictions(classifier, test.images)
+    table = accuracy.confusion(predicted, test.labels, len(config.classes))
     result = {
         "checkpoint": str(options.checkpoint),
         "data": options.data,
         "data_version": describe(data.version),
         "images": len(test),
-        "accuracy": round(evaluation.accuracy(predicted, test.labels), 2),
+        "accuracy": round(accuracy.accuracy(predicted, test.labels), 2),
         "classes": list(config.classes),
         "confusion": table.tolist(),
     }
     if options.memories and classifier.has_memory:
         memory = options.memory or config.recipe.get("memory", BANK_SIZE)
-        train = evaluation.training_images(config, fetch=options.download)
-        found = evaluation.redrawn_accuracies(
+        train = loading.training_images(config, fetch=options.download)
+        found = accuracy.redrawn_accuracies(
             classifier,
             test,
             train,
@@ -197,9 +197,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _measure_explanations(
     options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
 ) -> dict[str, Any]:
-    train = evaluation.training_images(
-        classifier.config, evaluation.DRAWN_FROM, fetch=options.download
-    )
+    train = loading.training_images(classifier.config, loading.DRAWN_FROM, fetch=options.download)
     report = explanation_report.measure_explanations(
         classifier, test, train, Sizes(images=options.images), seed=options.seed or 0
     )
@@ -234,7 +232,7 @@ def _gauge(options: argparse.Namespace) -> int:
         raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
     if options.data in options.exam:
         raise ValueError("--exam: expected other images than those of --data")
-    classifier = evaluation.load_classifier(
+    classifier = loading.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
     sets = {

@@ -1,152 +1,20 @@
-"""What a prediction rests on: used samples, example, counterfactual, attribution maps."""
+"""Explanations: a prediction with attribution maps and how exact they are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from memorywrap.bank import MemoryBank
 from memorywrap.explanation.captum_methods import METHODS, WITH_BASELINE, Maps, attribute
 from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_unit
-from memorywrap.trust import TrustGauge, signals
+from memorywrap.prediction import Prediction
 
 INTEGRATED_GRADIENTS = "integrated_gradients"
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """A prediction with its evidence; the object of `/classify`.
-
-    Attributes:
-        pixels: uint8 (3, height, width), what the model saw.
-        classes: names of the classes.
-        logits: (classes,).
-        weights: memory weights (memory,), summing to one; empty for a plain network.
-        similarity: (memory,), how alike each memory sample is to the input; -inf for samples
-            removed from the bank.
-        bank: the memory bank; None for a plain network.
-        gauge: how to judge the prediction by its evidence, where the model has learned that.
-        query: (dim,), embedding of the input; None if it is not known.
-        encoder: stands for the encoder, with its weights, that made the query.
-    """
-
-    pixels: Tensor
-    classes: Sequence[str]
-    logits: Tensor
-    weights: Tensor
-    similarity: Tensor
-    bank: MemoryBank | None
-    gauge: TrustGauge | None = None
-    query: Tensor | None = None
-    encoder: object | None = None
-
-    @cached_property
-    def probabilities(self) -> list[float]:
-        """Softmax of the logits."""
-        return self.logits.double().softmax(dim=0).tolist()
-
-    @cached_property
-    def predicted(self) -> int:
-        """Index of the predicted class."""
-        return int(self.logits.argmax())
-
-    @cached_property
-    def trust(self) -> float | None:
-        """Probability that the prediction is right, judged by its evidence; None without a gauge."""
-        if self.gauge is None or self.bank is None or self.bank.predicted is None:
-            return None
-        evidence = (self.logits[None], self.weights[None], self.similarity[None])
-        return float(self.gauge.probability(signals(*evidence, self.bank.predicted)))
-
-    @cached_property
-    def used(self) -> list[int]:
-        """Bank indices of the samples with weight > 0, by falling weight."""
-        order = self.weights.argsort(descending=True, stable=True)
-        return order[self.weights[order] > 0].tolist()
-
-    @cached_property
-    def example(self) -> int | None:
-        """The used sample with the highest weight that is predicted in the predicted class."""
-        return next((index for index in self.used if self._supports[index]), None)
-
-    @cached_property
-    def counterfactual(self) -> int | None:
-        """The used sample with the highest weight that is predicted in another class."""
-        return next((index for index in self.used if not self._supports[index]), None)
-
-    @cached_property
-    def contrast(self) -> int | None:
-        """With no counterfactual in memory: the most similar sample of another predicted class."""
-        if self.bank is None or self.counterfactual is not None:
-            return None
-        others = self.similarity.masked_fill(torch.tensor(self._supports), float("-inf"))
-        best = int(others.argmax())
-        return best if others[best] > float("-inf") else None
-
-    @cached_property
-    def rival(self) -> int | None:
-        """The class that the counterfactual, or else the contrast, is predicted in."""
-        other = self.contrast if self.counterfactual is None else self.counterfactual
-        if other is None or self.bank is None or self.bank.predicted is None:
-            return None
-        return int(self.bank.predicted[other])
-
-    def runners_up(self, count: int = 2) -> list[tuple[int, int | None]]:
-        """The most probable classes after the first, each with the used sample of the highest weight
-        that is predicted in it; None where no used sample is.
-
-        Evidence for one class alone makes people trust it too much (arXiv 2308.13651).
-        """
-        if self.bank is None or self.bank.predicted is None:
-            return []
-        classes = self.logits.argsort(descending=True, stable=True)[1 : count + 1].tolist()
-        of_class = self.bank.predicted.tolist()
-        return [
-            (class_, next((index for index in self.used if of_class[index] == class_), None))
-            for class_ in classes
-        ]
-
-    def role(self, index: int) -> str:
-        """The side a memory sample is on: "example" (same predicted class) or "counterfactual"."""
-        return "example" if self._supports[index] else "counterfactual"
-
-    def memory(self, index: int) -> dict[str, Any]:
-        """One memory sample as the web API describes it."""
-        assert self.bank is not None
-        return {
-            "index": index,
-            "label": self.classes[int(self.bank.labels[index])],
-            "predicted": self.classes[int(self.bank.predicted[index])],
-            "weight": float(self.weights[index]),
-            "role": self.role(index),
-        }
-
-    def to_dict(self, model: str) -> dict[str, Any]:
-        """The object of `/classify` and of `memorywrap classify`."""
-        return {
-            "model": model,
-            "predicted": self.classes[self.predicted],
-            "probabilities": dict(zip(self.classes, self.probabilities, strict=True)),
-            "trust": self.trust,
-            "memory": [self.memory(index) for index in self.used],
-            "example": self.example,
-            "counterfactual": self.counterfactual,
-            "contrast": self.contrast,
-        }
-
-    @cached_property
-    def _supports(self) -> list[bool]:
-        if self.bank is None:
-            return []
-        assert self.bank.predicted is not None
-        return (self.bank.predicted == self.predicted).tolist()
 
 
 @dataclass(frozen=True, eq=False)

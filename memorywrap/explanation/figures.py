@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from memorywrap.bank import MemoryBank
 from memorywrap.images import to_pil
 
 if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
-    from memorywrap.explanation.explanation import Explanation, Prediction
+    from memorywrap.explanation.explanation import Explanation
+    from memorywrap.prediction import Prediction
 
 Colour = tuple[int, int, int]
 
@@ -142,16 +142,6 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
         made += " (above the tolerance: read the maps with care)"
     sheet.text((margin, top + 28 + side + 40), made, 13, _QUIET)
     return sheet.image
-
-
-def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
-    """All memory samples in bank order, row by row."""
-    height, width = bank.images.shape[2:]
-    rows = -(-len(bank) // columns)
-    picture = Image.new("RGB", (columns * width, rows * height), "white")
-    for index, image in enumerate(bank.images):
-        picture.paste(to_pil(image), ((index % columns) * width, (index // columns) * height))
-    return picture
 
 
 def percent(part: float) -> str:

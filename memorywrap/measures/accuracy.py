@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,12 @@ import torch
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
-from memorywrap.checkpoints.folder import Config
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import (
-    DataError,
-    ImageData,
-    Split,
-    balanced,
-    digest_of,
-    draw_bank,
-    interleaved,
-    load_data,
-    load_test,
-)
-
-_log = logging.getLogger(__name__)
+from memorywrap.data.sets import ImageData, Split, balanced, interleaved, load_test
+from memorywrap.loading import load_classifier
 
 # The paper's: that many test images share one memory.
 SHARING = 500
-
-DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
 
 
 @torch.no_grad()
@@ -87,14 +71,6 @@ def redrawn_accuracies(
     return found
 
 
-def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
-    """A bank of random training samples, as large as the classifier's own."""
-    assert classifier.bank is not None
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    rows = order[: len(classifier.bank)]
-    return classifier.make_bank(train.images[rows], train.labels[rows])
-
-
 def measure(
     folder: str | Path,
     data: ImageData,
@@ -145,48 +121,6 @@ def measure(
     return measured
 
 
-def load_classifier(
-    folder: str | Path, *, device: str | torch.device = "auto", fetch: bool = False
-) -> MemoryWrapClassifier:
-    """A classifier with its bank, which is drawn from the data set where the checkpoint says so.
-
-    Raises:
-        CheckpointError: not a checkpoint of ours.
-        DataError: the bank's data set is not there.
-    """
-    classifier = MemoryWrapClassifier.from_pretrained(folder, device=device)
-    if classifier.has_memory and classifier.bank is None:
-        recipe = classifier.config.bank
-        drawn = draw_bank(recipe, fetch=fetch)
-        classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
-        if recipe.get("digest", digest_of(drawn)) != digest_of(drawn):
-            # Another copy of the data set, such as the published files in place of a JPEG copy.
-            _log.warning(
-                "%s: its bank is drawn from another copy of %s than the one it was measured with, so "
-                "it cannot say how far to trust its answers",
-                Path(folder).name,
-                recipe["dataset"],
-            )
-            classifier.config = replace(classifier.config, trust=None)
-    return classifier
-
-
-def training_images(config: Config, most: int | None = None, *, fetch: bool = False) -> Split:
-    """What a model was trained on; of rendered images no more than `most`, which takes less long.
-
-    Raises:
-        DataError: the data set is not there, or the checkpoint does not say which it was.
-    """
-    if "name" not in config.data:
-        raise DataError("this checkpoint does not say what it was trained on: no bank can be drawn")
-    samples = config.data.get("samples", config.data.get("train"))
-    if config.data["name"] == "digits" and most is not None:
-        samples = min(samples, most)
-    return load_data(
-        config.data["name"], samples=samples, seed=config.data.get("seed", 0), fetch=fetch
-    ).train
-
-
 def _legible_bank(classifier: MemoryWrapClassifier, train: Split, size: int) -> MemoryBank:
     """Balanced training samples, drawn by the model's seed, that it recognises most surely with a
     bank drawn by the same seed, whatever its present one.
@@ -205,16 +139,3 @@ def _legible_bank(classifier: MemoryWrapClassifier, train: Split, size: int) -> 
     logits = classifier.classify(train.images[rows], drawn)[0].float().cpu()
     surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
     return bank(rows[surest[interleaved(labels[surest])[:size]]])
-
-
-def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:
-    """Autocast to bfloat16 where wanted."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
-
-
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return device.type == "cpu" and known is not None and bool(known())

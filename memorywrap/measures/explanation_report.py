@@ -20,15 +20,15 @@ from memorywrap.explanation.captum_methods import Maps, attribute
 from memorywrap.explanation.explanation import (
     INTEGRATED_GRADIENTS,
     Explanation,
-    Prediction,
     has_baseline,
     methods,
 )
 from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
 from memorywrap.images import to_unit
+from memorywrap.loading import random_bank
 from memorywrap.measures import explanations as metrics
-from memorywrap.measures.accuracy import random_bank
 from memorywrap.measures.reports import blank_figure
+from memorywrap.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

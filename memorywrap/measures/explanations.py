@@ -12,7 +12,8 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.explanation.captum_methods import seeded
-from memorywrap.explanation.explanation import Explanation, Prediction
+from memorywrap.explanation.explanation import Explanation
+from memorywrap.prediction import Prediction
 
 # Pictures (batch, 3, height, width) in [0, 1] -> a score (batch,), such as a probability.
 Score = Callable[[Tensor], Tensor]

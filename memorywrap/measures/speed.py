@@ -25,12 +25,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memorywrap.checkpoints.folder import library_versions
+from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explanation.explanation import Prediction, explain
+from memorywrap.explanation.explanation import explain
 from memorywrap.explanation.integrated_gradients import Case, integrated_gradients
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_pil, to_unit
+from memorywrap.prediction import Prediction
 
 PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
 _BATCH = 64

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from memorywrap import devices
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.card import write_card
-from memorywrap.checkpoints.folder import library_versions
+from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import balanced
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
-from memorywrap.measures import accuracy as evaluation
+from memorywrap.measures import accuracy
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment
 from memorywrap.training.distributed import Processes
@@ -85,7 +86,7 @@ def train_and_measure(
         return None
     used = model.device
     result = {
-        "measured": evaluation.measure(run.checkpoint, training.data, exams, device=used),
+        "measured": accuracy.measure(run.checkpoint, training.data, exams, device=used),
         "seconds": round(sum(row["seconds"] for row in run.metrics()), 1),
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
         "precision": run.config["precision"],
@@ -121,7 +122,7 @@ class Trainer:
         self.shared = distributed.share_training(self.model, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.half = {"bfloat16": True, "float32": False}.get(
-            training.precision, evaluation.bfloat16_pays(device)
+            training.precision, devices.bfloat16_pays(device)
         )
         self.images = self.data.train.images.to(device)
         self.labels = self.data.train.labels.to(device)
@@ -204,7 +205,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps_per_epoch)
         self.model.train()
-        with evaluation.half_precision(self.device, self.half):
+        with devices.half_precision(self.device, self.half):
             size = () if self.processes.count == 1 else (self._memory_size,)
             logits = self.shared(inputs, memory, *size, apart=self.recipe.apart)
         summed = functional.cross_entropy(
@@ -278,9 +279,9 @@ class Trainer:
             self.averaged.set_bank(self.bank())
         test = self.data.test
         apart = max(1, len(test) // _TESTED)  # they may lie class by class
-        with evaluation.half_precision(self.device, self.half):
-            predicted = evaluation.predictions(self.averaged, test.images[::apart])
-        return evaluation.accuracy(predicted, test.labels[::apart])
+        with devices.half_precision(self.device, self.half):
+            predicted = accuracy.predictions(self.averaged, test.images[::apart])
+        return accuracy.accuracy(predicted, test.labels[::apart])
 
     def bank(self) -> MemoryBank:
         """A bank for the averaged model: balanced training samples, drawn by the seed."""

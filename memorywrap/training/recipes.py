@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from memorywrap.checkpoints.folder import Config
+from memorywrap.checkpoints.config import Config
 from memorywrap.data.sets import ImageData, bank_recipe
 from memorywrap.training.augment import Augment
 

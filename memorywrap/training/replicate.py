@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memorywrap.checkpoints.folder import VARIANTS
+from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.data.sets import DataError, describe, load_data
 from memorywrap.training.loop import train_and_measure
 from memorywrap.training.recipes import Recipe, Training, overridden, recipe_for

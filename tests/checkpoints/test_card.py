@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from memorywrap.checkpoints.card import CARD, model_card, write_card
-from memorywrap.checkpoints.folder import CheckpointError, Config, read_config
+from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.folder import CheckpointError, read_config
 
-SHIPPED = sorted((Path(__file__).parents[1] / "checkpoints").glob("*/"))
+SHIPPED = sorted((Path(__file__).parents[2] / "checkpoints").glob("*/"))
 
 RENDERED = Config(
     title="Digits",

@@ -13,7 +13,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoints.folder import CheckpointError, Config
+from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.folder import CheckpointError
 
 
 def load(folder: str | Path) -> MemoryWrapClassifier:

@@ -20,7 +20,7 @@ from memorywrap.commands import main as cli
 from memorywrap.data.sets import Split
 from memorywrap.measures import speed as bench
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

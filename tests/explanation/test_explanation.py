@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
-from memorywrap.checkpoints.folder import Config
+from memorywrap.checkpoints.config import Config
 from memorywrap.explanation.explanation import Explanation, has_baseline, methods
 
 CLASSES = ("ant", "bee", "cow")

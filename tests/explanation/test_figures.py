@@ -9,11 +9,11 @@ import pytest
 import tiny
 import torch
 
+from memorywrap.bank import bank_picture
 from memorywrap.explanation.explanation import methods
 from memorywrap.explanation.figures import (
     OPPOSE,
     SUPPORT,
-    bank_picture,
     enlarged,
     figure_parts,
     overlay,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memorywrap import MemoryWrapClassifier
-from memorywrap.checkpoints.folder import Config
+from memorywrap.checkpoints.config import Config
 from memorywrap.measures.explanations import (
     agreement,
     auroc,

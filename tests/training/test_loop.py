@@ -14,10 +14,10 @@ import tiny
 import torch
 from colours import DATA, SHORT, TINY, assert_same, coloured
 
-from memorywrap.checkpoints.folder import VARIANTS
+from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
-from memorywrap.measures import accuracy as evaluation
+from memorywrap.measures import accuracy
 from memorywrap.training import loop as training
 from memorywrap.training.augment import Augment
 from memorywrap.training.loop import Interrupted, Trainer, train, train_and_measure
@@ -52,8 +52,8 @@ def test_a_short_training_learns_and_leaves_a_complete_run_folder(tmp_path):
     assert loaded.config.measured == result["measured"]
     assert f"{measured['accuracy']:.2f} %" in (tmp_path / "checkpoint/README.md").read_text("utf-8")
     assert loaded.bank.labels.bincount().tolist() == [2, 2, 2]
-    found = evaluation.predictions(loaded, DATA.test.images)
-    assert evaluation.accuracy(found, DATA.test.labels) == pytest.approx(
+    found = accuracy.predictions(loaded, DATA.test.images)
+    assert accuracy.accuracy(found, DATA.test.labels) == pytest.approx(
         measured["accuracy"], abs=0.01
     )
     assert not list(tmp_path.rglob("*.pt")) + list(tmp_path.rglob("*.pkl"))
@@ -294,5 +294,5 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
 
 
 def test_confusion_counts_true_rows_and_predicted_columns():
-    table = evaluation.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), 3)
+    table = accuracy.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), 3)
     assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]

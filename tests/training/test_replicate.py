@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorywrap.checkpoints.folder import VARIANTS
+from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands import main as cli
 from memorywrap.data import sets as datasets
 from memorywrap.data.sets import ImageData, Split
@@ -214,7 +214,7 @@ def test_a_table_without_runs_replaces_none(tmp_path, tiny_table, capsys):
 
 
 def test_the_tables_in_the_docs_are_those_of_their_run_folders():
-    folder = Path(__file__).parents[1] / "docs" / "measured" / "replicate"
+    folder = Path(__file__).parents[2] / "docs" / "measured" / "replicate"
     tables = sorted(folder.glob("*.md"))
     assert tables
     for path in tables:

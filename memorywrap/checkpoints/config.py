@@ -1,0 +1,108 @@
+"""The configuration of a model: what it is, and how it was trained and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from memorywrap.encoders import ENCODERS
+from memorywrap.layer import DISTANCES
+from memorywrap.trust import TrustGauge
+
+VARIANTS: tuple[str, ...] = ("std", "baseline", "memory-wrap")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What it takes to rebuild a classifier, and where it came from; config.json of a checkpoint.
+
+    Attributes:
+        title: what the model is called on the page.
+        encoder: name in the registry of encoders.
+        classes: names of the classes.
+        variant: "memory-wrap", "baseline" (memory only) or "std" (the plain network).
+        distance: how the layer compares embeddings.
+        image_size: side of the input in pixels.
+        mean, std: per-channel normalisation of pixels in [0, 1].
+        mirror: embed each image as the mean of its own embedding and its mirror image's.
+        bank: how to draw the bank from a data set (see `datasets.draw_bank`) where the checkpoint
+            does not hold it.
+        trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
+        recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
+    """
+
+    title: str
+    encoder: str
+    classes: Sequence[str]
+    variant: str = "memory-wrap"
+    distance: str = "cosine"
+    image_size: int = 32
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.25, 0.25, 0.25)
+    mirror: bool = False
+    bank: dict[str, Any] | None = None
+    trust: dict[str, Any] | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def require(name: str, right: bool, expected: str) -> None:
+            if not right:
+                raise ValueError(f"{name}: expected {expected}, received {getattr(self, name)!r}")
+
+        known = (("encoder", ENCODERS), ("variant", VARIANTS), ("distance", DISTANCES))
+        for name, names in known:
+            if getattr(self, name) not in names:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(names)}"
+                )
+        require("title", isinstance(self.title, str), "text")
+        texts = _all_are(str, self.classes)
+        distinct = texts and len(set(self.classes)) == len(self.classes) >= 2
+        require("classes", distinct, "at least two different names")
+        for name in ("image_size", "seed"):
+            require(name, type(getattr(self, name)) is int, "a whole number")
+        require("mirror", isinstance(self.mirror, bool), "true or false")
+        require("image_size", self.image_size > 0, "a whole number above 0")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            require(name, _all_are((int, float), values) and len(values) == 3, "three numbers")
+        require("std", min(self.std) > 0, "three numbers above 0")
+        for name in ("bank", "trust", "recipe", "data", "measured", "versions"):
+            absent = name in ("bank", "trust") and getattr(self, name) is None
+            require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
+        if self.bank is not None:
+            words = {"dataset", "digest"}
+            numbers = {name: value for name, value in self.bank.items() if name not in words}
+            fits = {"seed", "size"} <= set(numbers) <= {"seed", "size", "samples"}
+            fits &= isinstance(self.bank.get("dataset"), str)
+            fits &= isinstance(self.bank.get("digest", ""), str)
+            fits &= all(type(value) is int and value >= 0 for value in numbers.values())
+            require(
+                "bank",
+                fits,
+                "a dataset, a seed, a size and at most a number of samples and a digest",
+            )
+        if self.trust is not None:
+            TrustGauge.from_dict(self.trust)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    found = {}
+    for name in ("torch", "torchvision", "entmax", "captum", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _all_are(kind: type | tuple[type, ...], values: Any) -> bool:
+    """Whether it is a list (or tuple) of such things."""
+    return isinstance(values, (list, tuple)) and all(isinstance(value, kind) for value in values)

@@ -1,0 +1,68 @@
+"""Models ready to answer: a checkpoint with its bank, and banks drawn anew from what it was trained on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from memorywrap.bank import MemoryBank
+from memorywrap.checkpoints.config import Config
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.data.sets import DataError, Split, digest_of, draw_bank, load_data
+
+_log = logging.getLogger(__name__)
+
+DRAWN_FROM = 5000  # rendered images that banks are drawn from anew
+
+
+def load_classifier(
+    folder: str | Path, *, device: str | torch.device = "auto", fetch: bool = False
+) -> MemoryWrapClassifier:
+    """A classifier with its bank, which is drawn from the data set where the checkpoint says so.
+
+    Raises:
+        CheckpointError: not a checkpoint of ours.
+        DataError: the bank's data set is not there.
+    """
+    classifier = MemoryWrapClassifier.from_pretrained(folder, device=device)
+    if classifier.has_memory and classifier.bank is None:
+        recipe = classifier.config.bank
+        drawn = draw_bank(recipe, fetch=fetch)
+        classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
+        if recipe.get("digest", digest_of(drawn)) != digest_of(drawn):
+            # Another copy of the data set, such as the published files in place of a JPEG copy.
+            _log.warning(
+                "%s: its bank is drawn from another copy of %s than the one it was measured with, so "
+                "it cannot say how far to trust its answers",
+                Path(folder).name,
+                recipe["dataset"],
+            )
+            classifier.config = replace(classifier.config, trust=None)
+    return classifier
+
+
+def training_images(config: Config, most: int | None = None, *, fetch: bool = False) -> Split:
+    """What a model was trained on; of rendered images no more than `most`, which takes less long.
+
+    Raises:
+        DataError: the data set is not there, or the checkpoint does not say which it was.
+    """
+    if "name" not in config.data:
+        raise DataError("this checkpoint does not say what it was trained on: no bank can be drawn")
+    samples = config.data.get("samples", config.data.get("train"))
+    if config.data["name"] == "digits" and most is not None:
+        samples = min(samples, most)
+    return load_data(
+        config.data["name"], samples=samples, seed=config.data.get("seed", 0), fetch=fetch
+    ).train
+
+
+def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
+    """A bank of random training samples, as large as the classifier's own."""
+    assert classifier.bank is not None
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    rows = order[: len(classifier.bank)]
+    return classifier.make_bank(train.images[rows], train.labels[rows])
