@@ -18,7 +18,7 @@ from app.uploads import GuardedBlocks
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, has_baseline
 
-_HERE = Path(__file__).parent
+_STATIC = Path(__file__).parent / "static"
 KEPT = 3600  # seconds that an uploaded image stays in the server's temporary folder
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -295,4 +295,4 @@ def _thumbnail(path: Path) -> str:
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    return (_STATIC / name).read_text(encoding="utf-8")
