@@ -1,6 +1,6 @@
 # The page in a container: docker build -t memory-wrap . && docker run -p 7860:7860 memory-wrap
 # Everything is fetched while building; running needs no network.
-FROM python:3.12-slim
+FROM python:3.13-slim
 
 # Read by pip; on a Space, a variable of this name. Torch's index of builds without CUDA, which
 # pytorch.org names, makes the image far smaller: of two builds of one version pip takes the one

@@ -45,10 +45,10 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	touch $@
 
 $(BIN)/python:
-	@for python in python3 python3.12 python3.11 python3.10; do \
-	  if $$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; \
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; \
 	  then echo "$$python -m venv $(VENV)" && exec $$python -m venv $(VENV); fi; \
 	done; \
-	echo "Python 3.10, 3.11 or 3.12 with its venv module is needed and none was found:" \
+	echo "Python 3.11, 3.12, 3.13 or 3.14 with its venv module is needed and none was found:" \
 	  "install one (from python.org, or as python3 and python3-venv) and run make again." >&2; \
 	exit 1

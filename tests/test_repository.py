@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,6 @@ from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.card import CARD
 from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
 from memorywrap.data.sets import PUBLIC
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # comes with pytest there
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 CODE = [
@@ -239,15 +236,42 @@ def test_everything_the_library_needs_is_installed_by_requirements_too(project):
     assert gradio == f"gradio{requirements('requirements.txt')['gradio']}"
 
 
-def test_the_package_takes_all_its_files_along(project):
+def test_the_library_is_installed_whole_and_the_page_is_not(project):
     settings = project["tool"]["setuptools"]
-    for folder in {path.parent for path in LIBRARY}:
-        assert (folder / "__init__.py").exists(), f"{folder} would be left out"
-    taken = {
-        path for pattern in settings["package-data"]["app"] for path in (ROOT / "app").glob(pattern)
-    }
-    others = {path for path in committed() if path.is_relative_to(ROOT / "app")}
-    assert {path for path in others if path.suffix != ".py"} == taken
+    files = [path.relative_to(ROOT) for path in committed()]
+    packages = {".".join(path.parts[:-1]) for path in files if path.suffix == ".py"}
+    included = settings["packages"]["find"]["include"]
+    taken = {name for name in packages if any(fnmatchcase(name, one) for one in included)}
+    assert taken == {name for name in packages if name.split(".")[0] == "memorywrap"}
+    for name in taken:
+        assert (ROOT / name.replace(".", "/") / "__init__.py").exists(), name
+    data = [path for path in files if path.parts[0] == "memorywrap" and path.suffix != ".py"]
+    patterns = settings.get("package-data", {}).get("memorywrap", [])
+    left = [path for path in data if not any(fnmatchcase(path.name, one) for one in patterns)]
+    assert left == [], "package-data leaves them out"
+
+
+def test_every_place_names_the_same_versions_of_python(project):
+    names = [entry.rsplit(" ", 1)[1] for entry in project["project"]["classifiers"]]
+    minors = [int(name.removeprefix("3.")) for name in names]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    assert project["project"]["requires-python"] == f">={names[0]}"
+    assert project["tool"]["ruff"]["target-version"] == f"py3{minors[0]}"
+    assert project["tool"]["mypy"]["python_version"] == names[0]
+
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    tried = re.findall(r"python3\.(\d+)", makefile)
+    assert sorted(map(int, tried)) == minors
+    assert f"(3, {minors[0]}) <= sys.version_info < (3, {minors[-1] + 1})" in makefile
+    assert f"Python {', '.join(names[:-1])} or {names[-1]} with its venv" in makefile
+
+    comment = (ROOT / "requirements.txt").read_text("utf-8")
+    assert f"on Python {', '.join(names[:-1])} and {names[-1]}." in comment
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"with Python {names[0]} to {names[-1]} and make" in readme
+    assert re.findall(r'^python_version: "(.+)"$', readme, re.MULTILINE)[0] in names
+    (image,) = (line[1] for line in docker_instructions() if line[0] == "FROM")
+    assert image in [f"python:{name}-slim" for name in names]
 
 
 # --- the container ---
