@@ -7,11 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.config import Config
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import DataError, Split, digest_of, draw_bank, load_data
+from memorywrap.data.sets import (
+    DataError,
+    Split,
+    balanced,
+    digest_of,
+    draw_bank,
+    interleaved,
+    load_data,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +70,41 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
 
 
 def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:
-    """A bank of random training samples, as large as the classifier's own."""
-    assert classifier.bank is not None
+    """A bank of random training samples, as large as the classifier's own.
+
+    Raises:
+        ValueError: the classifier has no bank.
+    """
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    rows = order[: len(classifier.bank)]
+    rows = order[: _bank_size(classifier)]
     return classifier.make_bank(train.images[rows], train.labels[rows])
+
+
+def legible_bank(classifier: MemoryWrapClassifier, train: Split) -> MemoryBank:
+    """A bank that people can read, as large as the classifier's own: of balanced training samples,
+    drawn by the model's seed, those that it recognises most surely with a bank drawn by the same
+    seed, whatever its present one.
+
+    One in four of those drawn: the bank is what people look at, and a sample that no one can read
+    explains nothing. Taking the very surest ones of all would make them all alike.
+
+    Raises:
+        ValueError: the classifier has no bank.
+    """
+
+    def bank(rows: Tensor) -> MemoryBank:
+        return classifier.make_bank(train.images[rows], train.labels[rows])
+
+    size, seed = _bank_size(classifier), classifier.config.seed
+    rows = balanced(train.labels, 4 * size, seed)
+    labels = train.labels[rows]
+    drawn = bank(balanced(train.labels, size, seed))
+    logits = classifier.classify(train.images[rows], drawn)[0].float().cpu()
+    surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
+    return bank(rows[surest[interleaved(labels[surest])[:size]]])
+
+
+def _bank_size(classifier: MemoryWrapClassifier) -> int:
+    if classifier.bank is None:
+        raise ValueError("this model has no memory bank, so none can be drawn in its place")
+    return len(classifier.bank)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import ImageData, Split, balanced, interleaved, load_test
-from memorywrap.loading import load_classifier
+from memorywrap.data.sets import ImageData, Split, load_test
 
 # The paper's: that many test images share one memory.
 SHARING = 500
@@ -72,70 +68,40 @@ def redrawn_accuracies(
 
 
 def measure(
-    folder: str | Path,
-    data: ImageData,
-    exams: Sequence[str] = (),
-    *,
-    device: str | torch.device = "auto",
+    classifier: MemoryWrapClassifier, data: ImageData, exams: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Measure the model as it lies on disk, and note what it reached in its configuration.
-
-    A bank that travels inside the checkpoint is first replaced by one that people can read.
+    """What a classifier reaches, with its own bank and with memories drawn again; changes nothing.
 
     Args:
-        folder: a checkpoint folder.
+        classifier: with its bank.
         data: what it was trained on.
         exams: other data sets with the same class names, as for `load_test`.
-        device: as for `MemoryWrapClassifier.from_pretrained`.
 
     Returns:
         {"NAME:test": {"accuracy", "images"}}, in percent, as in `Config.measured`; for `data` also
         "redrawn", the accuracies with memories drawn again.
+
+    Raises:
+        DataError: an exam that is not there, or has other classes.
     """
-    classifier = load_classifier(folder, device=device)
-    if classifier.bank is not None and classifier.config.bank is None:
-        legible = _legible_bank(classifier, data.train, len(classifier.bank))
-        if legible.keys != classifier.bank.keys:
-            classifier.set_bank(legible)  # drops a trust gauge, which is for the bank before
     tests = {f"{data.name}:test": data.test}
     for name in exams:
         part = name if name.endswith((":train", ":test")) else f"{name}:test"
         tests[part] = load_test(name, data.classes)[1]
-    measured = {}
+    measured: dict[str, Any] = {}
     for name, test in tests.items():
-        found = accuracy(predictions(classifier, test.images), test.labels)
-        measured[name] = {"accuracy": round(found, 2), "images": len(test)}
-    memories = classifier.config.recipe.get("test_memories", 0)
+        right = accuracy(predictions(classifier, test.images), test.labels)
+        measured[name] = {"accuracy": round(right, 2), "images": len(test)}
+    recipe = classifier.config.recipe
+    memories = recipe.get("test_memories", 0)
     if classifier.has_memory and memories:
-        found = redrawn_accuracies(
+        redrawn = redrawn_accuracies(
             classifier,
             data.test,
             data.train,
             memories=memories,
-            memory=classifier.config.recipe["memory"],
+            memory=recipe["memory"],
             seed=classifier.config.seed,
         )
-        measured[f"{data.name}:test"]["redrawn"] = [round(value, 2) for value in found]
-    classifier.config = replace(classifier.config, measured=measured)
-    classifier.save_pretrained(folder)
+        measured[f"{data.name}:test"]["redrawn"] = [round(value, 2) for value in redrawn]
     return measured
-
-
-def _legible_bank(classifier: MemoryWrapClassifier, train: Split, size: int) -> MemoryBank:
-    """Balanced training samples, drawn by the model's seed, that it recognises most surely with a
-    bank drawn by the same seed, whatever its present one.
-
-    One in four of those drawn: the bank is what people look at, and a sample that no one can read
-    explains nothing. Taking the very surest ones of all would make them all alike.
-    """
-
-    def bank(rows: Tensor) -> MemoryBank:
-        return classifier.make_bank(train.images[rows], train.labels[rows])
-
-    seed = classifier.config.seed
-    rows = balanced(train.labels, 4 * size, seed)
-    labels = train.labels[rows]
-    drawn = bank(balanced(train.labels, size, seed))
-    logits = classifier.classify(train.images[rows], drawn)[0].float().cpu()
-    surest = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].argsort(descending=True)
-    return bank(rows[surest[interleaved(labels[surest])[:size]]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import balanced
+from memorywrap.data.sets import ImageData, balanced
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
+from memorywrap.loading import legible_bank, load_classifier
 from memorywrap.measures import accuracy
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment
@@ -86,16 +88,32 @@ def train_and_measure(
         return None
     used = model.device
     result = {
-        "measured": accuracy.measure(run.checkpoint, training.data, exams, device=used),
+        "measured": _finish(run.checkpoint, training.data, exams, used),
         "seconds": round(sum(row["seconds"] for row in run.metrics()), 1),
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
         "precision": run.config["precision"],
         "processes": processes.count,
         "versions": library_versions(),
     }
-    write_card(run.checkpoint)
     run.finish(result)
     return result
+
+
+def _finish(
+    checkpoint: Path, data: ImageData, exams: Sequence[str], device: torch.device
+) -> dict[str, Any]:
+    """Give the model as saved a bank that people can read, where the bank travels inside; measure it,
+    and note in its configuration and card what it reached."""
+    classifier = load_classifier(checkpoint, device=device)
+    if classifier.bank is not None and classifier.config.bank is None:
+        legible = legible_bank(classifier, data.train)
+        if legible.keys != classifier.bank.keys:
+            classifier.set_bank(legible)  # drops a trust gauge, which is for the bank before
+    measured = accuracy.measure(classifier, data, exams)
+    classifier.config = replace(classifier.config, measured=measured)
+    classifier.save_pretrained(checkpoint)
+    write_card(checkpoint)
+    return measured
 
 
 class Trainer:

@@ -291,8 +291,3 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(RunError, match=r"is damaged .* remove it to start again"):
         train(TINY, tmp_path, progress=False)
-
-
-def test_confusion_counts_true_rows_and_predicted_columns():
-    table = accuracy.confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), 3)
-    assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
