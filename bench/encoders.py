@@ -9,6 +9,7 @@ import argparse
 import time
 
 import torch
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from memorywrap.encoders import ENCODERS, create_encoder, folded
 
@@ -28,7 +29,8 @@ def main() -> None:
     for name in options.only:
         encoder = create_encoder(name)
         parameters = sum(value.numel() for value in encoder.parameters())
-        ready = folded(encoder).to(options.device, memory_format=torch.channels_last)
+        ready = folded(encoder).to(options.device)
+        ready = convert_conv2d_weight_memory_format(ready, torch.channels_last)
         together = _milliseconds(ready, options.batch, options) / options.batch
         alone = _milliseconds(ready, 1, options)
         print(
