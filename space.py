@@ -1,11 +1,10 @@
-"""The page on a Hugging Face Space: `app_file: space.py`. On ZeroGPU hardware it borrows a GPU."""
+"""The page on a Hugging Face Space: `app_file: space.py`. ZeroGPU hardware lends it a GPU to explain."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
 from pathlib import Path
-from typing import Any
 
 try:
     import spaces  # must come before torch, which it prepares for the borrowed GPU
@@ -14,23 +13,25 @@ except ImportError:
 
 from app.models import Models
 from app.page import build, launch_options
+from app.zero_gpu import BorrowingModels
 
 # The package is there on every Gradio Space; this variable, which it reads itself, on ZeroGPU only.
 _ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-_SECONDS = 20  # that a call may hold the GPU: the shorter, the sooner it is lent
+# That a call may hold the GPU. A visitor who has less left today gets none: the shorter, the more
+# calls a day. A call that would take longer is ended, and the processor explains.
+_SECONDS = 10
+_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
-
-def _accelerate(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a function on a borrowed GPU where there is one to borrow."""
-    return function if spaces is None else spaces.GPU(duration=_SECONDS)(function)
-
-
-models = Models(Path(__file__).parent / "checkpoints")
-# ZeroGPU runs each call in a process of its own, with the GPU that this one does not have: models
-# are loaded there.
-if models.names and not _ZERO_GPU:
-    models.warm_up(models.default)
-demo = build(models, _accelerate)
+models = (
+    BorrowingModels(_CHECKPOINTS, spaces.GPU(duration=_SECONDS))
+    if spaces is not None and _ZERO_GPU
+    else Models(_CHECKPOINTS)
+)
+if models.names:
+    # In a thread of its own: the page starts meanwhile, and ZeroGPU watches each step that torch
+    # takes in this one, which makes them many times slower.
+    threading.Thread(target=models.warm_up, args=(models.default,), daemon=True).start()
+demo = build(models)
 
 if __name__ == "__main__":
     demo.launch(**launch_options())

@@ -12,7 +12,7 @@ from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from app.models import ModelError, Models
+from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.explanation.baselines import BASELINES
@@ -94,10 +94,7 @@ def explain(
     models: Models, model: MemoryWrapClassifier, prediction: Prediction, **settings: Any
 ) -> Explanation:
     """The explanation of a prediction, one at a time."""
-    if not model.has_memory:
-        raise ModelError("This model has no memory, so there is nothing to explain by examples.")
-    with models.explaining:
-        return model.explain(prediction, **settings)
+    return models.explain(model, prediction, **settings)
 
 
 def known(what: str, value: Any, choices: Any) -> str:

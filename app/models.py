@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memorywrap import MemoryWrapClassifier
+from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
 from memorywrap.data.folders import DataError
@@ -44,9 +44,11 @@ class Models:
     Args:
         folder: its subfolders with a config.json are the models. One that cannot be read is left
             out, with a line in the log.
+        device: what they run on; "auto" takes CUDA, then MPS, then CPU.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, device: str = "auto"):
+        self._device = device
         self._entries: dict[str, _Entry] = {}
         # An explanation keeps both cores busy: two at once would only take turns.
         self.explaining = threading.Lock()
@@ -114,7 +116,7 @@ class Models:
                         "downloaded first."
                     )
                 try:
-                    entry.classifier = load_classifier(entry.folder)
+                    entry.classifier = load_classifier(entry.folder, device=self._device)
                 except DataError as error:
                     _log.error("the bank of %s cannot be drawn: %s", name, error)
                     raise ModelError(
@@ -128,6 +130,21 @@ class Models:
                         f"The model {name} cannot be loaded: its checkpoint is damaged."
                     ) from error
         return entry.classifier
+
+    def explain(
+        self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
+    ) -> Explanation:
+        """The explanation of a prediction of one of these models, one at a time.
+
+        Raises:
+            ModelError: a model without memory.
+        """
+        if not classifier.has_memory:
+            raise ModelError(
+                "This model has no memory, so there is nothing to explain by examples."
+            )
+        with self.explaining:
+            return classifier.explain(prediction, **settings)
 
     def download(self, name: str) -> None:
         """Fetch the data set of a model's bank, with a tqdm bar, and draw the bank from it.
