@@ -7,16 +7,15 @@ sentence on standard error and exit code 2.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
-import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands import train as commands_training
+from memorywrap.commands.demo import add_demo
 from memorywrap.devices import use_threads
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, methods
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("replicate", help="train the rows of a table and print it")
     )
     _add_bench(commands.add_parser("bench", help="time a model on this machine"))
-    _add_demo(commands.add_parser("demo", help="start the page, as python -m app", add_help=False))
+    add_demo(commands.add_parser("demo", help="start the page, as python -m app", add_help=False))
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "demo":
         commands.choices[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
@@ -251,20 +250,6 @@ def _bench(options: argparse.Namespace) -> int:
         print(json.dumps(report.to_dict()))
     else:
         print(report.markdown() if options.markdown else report.table())
-    return 0
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_demo)
-
-
-def _demo(options: argparse.Namespace) -> int:
-    # By name only: the library knows nothing of the page.
-    for name in ("app", "gradio"):
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"the page needs {name}: clone the repository and run make demo there")
-    sys.argv = ["memorywrap demo", *options.rest]
-    runpy.run_module("app", run_name="__main__", alter_sys=False)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -247,26 +246,6 @@ def test_the_default_model_is_found_from_any_folder(monkeypatch, tmp_path):
     assert cli.default_checkpoint() == ROOT / "checkpoints/digits"
     (tmp_path / "checkpoints/digits").mkdir(parents=True)
     assert cli.default_checkpoint() == Path("checkpoints/digits")
-
-
-@pytest.mark.parametrize("missing", ["app", "gradio"])
-def test_demo_without_the_page_says_where_it_is(monkeypatch, capsys, missing):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == missing else find(name)
-    )
-    assert cli.main(["demo"]) == 2
-    error = capsys.readouterr().err
-    assert f"the page needs {missing}" in error and "make demo" in error
-    assert_one_sentence(error)
-
-
-def test_demo_hands_its_arguments_to_the_page(monkeypatch):
-    seen = []
-    monkeypatch.setattr(sys, "argv", ["memorywrap"])
-    monkeypatch.setattr("runpy.run_module", lambda *_, **__: seen.extend(sys.argv))
-    assert cli.main(["demo", "--port", "8000"]) == 0
-    assert seen == ["memorywrap demo", "--port", "8000"]
 
 
 def test_a_reader_who_leaves_is_no_error(tiny_checkpoint, photo):

@@ -1,0 +1,28 @@
+"""`memorywrap demo`: the page, from the clone that this package lies in."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+_CLONE = Path(__file__).parents[2]
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the command; what follows it goes to the page as it is."""
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    # By name only: the library knows nothing of the page.
+    if not (_CLONE / "app" / "__main__.py").is_file():
+        raise ValueError("the page is not installed: clone the repository and run make demo there")
+    if importlib.util.find_spec("gradio") is None:
+        raise ValueError("the page needs gradio: run make demo in the clone of the repository")
+    # Another program, because the clone is no place where this one looks for modules; -P, because
+    # the folder that it is started in is none either and may have an `app` of its own.
+    command = [sys.executable, "-P", "-m", "app", *options.rest]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(_CLONE)})
