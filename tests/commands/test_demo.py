@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_it_hands_its_arguments_to_the_page_and_to_no_other_app(tmp_path):
 
 @pytest.mark.parametrize("missing", ["page", "gradio"])
 def test_without_the_page_it_says_where_that_is(monkeypatch, capsys, tmp_path, missing):
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it would be started"))
     if missing == "page":
         monkeypatch.setattr(demo, "_CLONE", tmp_path)
     else:
