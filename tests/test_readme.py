@@ -51,6 +51,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs_as_it_stands(code, here, request, capsys):
     if PAGE in code:
@@ -79,6 +80,7 @@ def shortened(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "PUBLISHED_STEPS", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", blocks("bash"))
 def test_commands_run(script, here, request, shortened):
     lines = script.replace("\\\n", " ").splitlines()

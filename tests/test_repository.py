@@ -274,6 +274,11 @@ def test_every_place_names_the_same_versions_of_python(project):
     assert image in [f"python:{name}-slim" for name in names]
 
 
+def test_whatever_drives_a_browser_is_slow(request):
+    driven = [test for test in request.session.items if "browser" in test.fixturenames]
+    assert all(test.get_closest_marker("slow") for test in driven)
+
+
 # --- the container ---
 
 

@@ -11,6 +11,8 @@ from drawings import DRAWINGS, Drawing
 from memorywrap import MemoryWrapClassifier
 from memorywrap.data.digits import render_digits
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "digits"
 FRESH_SEED = 20_000  # training used 0, its exam 1
 

@@ -56,6 +56,7 @@ def test_the_smallest_flip_set_is_that_of_brute_force(seed: int) -> None:
         assert int(logits.argmax()) == found.predicted != seen.predicted
 
 
+@pytest.mark.slow
 def test_the_seeds_above_cover_flips_of_one_of_two_and_none() -> None:
     sizes = set()
     for seed in range(12):

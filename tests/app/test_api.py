@@ -115,6 +115,7 @@ def test_explain_gives_the_object_and_a_gallery(client, plate_file):
     assert shown == {role for role in roles if answer[role] is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods()[1:])
 def test_methods_that_promise_no_completeness_answer_with_nulls(
     post, upload, number_plate, encoded, method

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_stopped_while_it_prepares_the_memory_it_ends_without_a_crash(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

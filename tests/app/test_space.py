@@ -72,6 +72,7 @@ def test_the_package_alone_lends_nothing(start, lender):
     assert lender.durations == {}
 
 
+@pytest.mark.slow
 def test_on_zero_gpu_explanations_alone_borrow_a_gpu(start, lender, monkeypatch, plate):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     space = start(lender, serve=True)
@@ -84,6 +85,7 @@ def test_on_zero_gpu_explanations_alone_borrow_a_gpu(start, lender, monkeypatch,
     assert {name: answer[name] for name in plain} == plain and len(gallery) == 3
 
 
+@pytest.mark.slow
 def test_with_the_quota_used_up_every_question_is_answered(start, lender, monkeypatch, plate):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     space = start(lender, serve=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +11,7 @@ from serving import encoded, number_plate, page, page_checkpoints
 
 __all__ = ["encoded", "number_plate", "page", "page_checkpoints"]
 
+_HERE = Path(__file__).parent
 _FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -21,6 +23,13 @@ _FLAGS = [
     "--disable-sync",
 ]
 _PATIENCE = 30_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a browser does takes seconds."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from memorywrap.commands.main import main
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_it_hands_its_arguments_to_the_page_and_to_no_other_app(tmp_path):
     (tmp_path / "app.py").write_text("raise SystemExit('a program of somebody else')")
     code = (

@@ -148,6 +148,7 @@ def test_whatif_asks_redrawn_banks(run, photo, monkeypatch):
     assert run("whatif", photo, "--redraws", "-1")[0] == 2
 
 
+@pytest.mark.slow
 def test_bench_times_every_part_and_compares(run, monkeypatch):
     monkeypatch.setattr(bench, "_INPUTS", 1)
     monkeypatch.setattr(bench, "_TOGETHER", 2)
@@ -248,6 +249,7 @@ def test_the_default_model_is_found_from_any_folder(monkeypatch, tmp_path):
     assert cli.default_checkpoint() == Path("checkpoints/digits")
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_is_no_error(tiny_checkpoint, photo):
     """As in `memorywrap classify ... | head -1`."""
     reader, writer = os.pipe()

@@ -26,6 +26,7 @@ def colour_folder(tmp_path, monkeypatch):
     return f"folder:{tmp_path / 'colours'}"
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsys, monkeypatch):
     settings = ["--set", "batch=16", "--set", "memory=8", "--set", "learning_rate=0.05"]
     command = ["train", "--data", colour_folder, "--out", str(tmp_path / "run"), *settings]

@@ -32,6 +32,7 @@ def test_shapes_types_and_balance(rendered):
     assert len(runs.unique(dim=0)) > 100
 
 
+@pytest.mark.slow
 def test_same_seed_same_images_whatever_the_workers_and_count(rendered):
     images, labels = rendered
     again, again_labels = render_digits(510, 3, fonts=FALLBACK, workers=2)

@@ -125,6 +125,7 @@ def test_explanation_covers_the_input_and_every_used_sample(classifier) -> None:
         assert total == pytest.approx(found.memory_contributions[index], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods())
 def test_every_method_gives_maps_for_the_same_samples(classifier, method) -> None:
     found = explanation(classifier, method=method, steps=2)
@@ -135,6 +136,7 @@ def test_every_method_gives_maps_for_the_same_samples(classifier, method) -> Non
     assert (found.to_dict("m")["completeness_error"] is not None) == promised
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods())
 def test_the_baseline_matters_to_the_methods_that_have_one(classifier, method) -> None:
     image = tiny.picture()
@@ -182,6 +184,7 @@ def test_an_explanation_without_samples_is_that_of_the_edited_bank(classifier) -
         classifier.predict(image, without=[999])
 
 
+@pytest.mark.slow
 def test_warm_paths_change_no_explanation(classifier) -> None:
     cold = explanation(classifier)
     classifier.set_bank(classifier.bank)

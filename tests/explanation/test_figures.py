@@ -107,6 +107,7 @@ def test_the_figure_says_against_which_class(explanation):
     assert all(changed.any() and not changed[:-60].any() for changed in rows)  # the last line alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", methods())
 def test_every_method_has_a_figure(method):
     explanation = tiny.classifier().explain(tiny.picture(), method=method)

@@ -243,6 +243,7 @@ def test_says_so_when_the_most_steps_do_not_suffice() -> None:
     assert ours.steps >= MAX_STEPS
 
 
+@pytest.mark.slow
 def test_says_whether_the_error_is_within_twice_the_tolerance(monkeypatch) -> None:
     monkeypatch.setattr("memorywrap.explanation.integrated_gradients.MAX_STEPS", 15)
     verdicts = {}
@@ -333,6 +334,7 @@ def test_the_embedding_function_needs_no_trainable_parameters(scene) -> None:
     torch.testing.assert_close(inside.input_map, expected.input_map)
 
 
+@pytest.mark.slow
 def test_cases_side_by_side_are_what_they_are_alone(scene) -> None:
     encoder, layer, image, memory = scene
     torch.manual_seed(11)

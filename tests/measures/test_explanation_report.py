@@ -15,9 +15,9 @@ from memorywrap.measures import explanation_report
 from memorywrap.measures.explanation_report import Sizes, draw, markdown
 from memorywrap.measures.reports import write_report
 
+pytestmark = pytest.mark.slow
+
 SIZES = Sizes(images=3, curves=2, perturbed=1, redraws=2, planted=3)
-
-
 METHODS = [INTEGRATED_GRADIENTS, "saliency"]  # the slow ones have their tests elsewhere
 
 

@@ -183,6 +183,7 @@ def test_a_culprit_speaks_for_classes_other_than_its_label() -> None:
     assert culprit_scores(explanations, labels, by_weight=True).tolist() == [0.75, 0.25, 0.25]
 
 
+@pytest.mark.slow
 def test_randomising_weights_reaches_those_of_attention() -> None:
     model = tiny.classifier(encoder="vit")
     randomised = []

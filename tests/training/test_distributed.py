@@ -55,6 +55,7 @@ def _train_as(rank, count, port, folder, queue):
         queue.put(found)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     spawn = torch.multiprocessing.get_context("spawn")
     found = []

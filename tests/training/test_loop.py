@@ -80,6 +80,7 @@ def interrupted_after(steps, monkeypatch):
     monkeypatch.setattr(training, "stop_on_interrupt", stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 3, 4])  # inside an epoch, at its end, inside the next one
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, steps, optimizer):
@@ -185,7 +186,10 @@ def test_the_average_is_of_the_weights_and_starts_quickly(tmp_path):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("encoder", REAL)
+@pytest.mark.parametrize(
+    "encoder",
+    [name if name == "compact" else pytest.param(name, marks=pytest.mark.slow) for name in REAL],
+)
 def test_every_encoder_and_variant_steps_and_round_trips(tmp_path, encoder, variant):
     recipe = replace(SHORT, batch=3, memory=3, learning_rate=0.001)
     data = replace(DATA, train=coloured(3, 0), test=coloured(3, 1))

@@ -175,6 +175,7 @@ def tiny_table(monkeypatch):
     monkeypatch.setattr(datasets, "load_data", load_data)
 
 
+@pytest.mark.slow
 def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_table, capsys):
     command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS]
     assert cli.main([*command, "--seeds", "1", "--variants", "std"]) == 0
