@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 try:
@@ -28,10 +27,12 @@ models = (
     else Models(_CHECKPOINTS)
 )
 if models.names:
-    # In a thread of its own: the page starts meanwhile, and ZeroGPU watches each step that torch
-    # takes in this one, which makes them many times slower.
-    threading.Thread(target=models.warm_up, args=(models.default,), daemon=True).start()
+    # Not in this thread: ZeroGPU watches each step that torch takes in it, which is many times slower.
+    models.warm_up_meanwhile(models.default)
 demo = build(models)
 
 if __name__ == "__main__":
-    demo.launch(**launch_options())
+    try:
+        demo.launch(**launch_options())
+    finally:
+        models.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import threading
 from pathlib import Path
 
 _LOCAL = Path("checkpoints")
@@ -45,15 +44,12 @@ def main() -> None:
     # Stopped by a service manager as by Ctrl-C: Gradio then deletes what people uploaded.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     models = Models(options.checkpoints)
-    warming = threading.Thread(target=models.warm_up, args=(models.default,), daemon=True)
     if models.names:
-        warming.start()
+        models.warm_up_meanwhile(models.default)
     try:
         build(models).launch(server_name=options.host, server_port=options.port, **launch_options())
     finally:
         models.close()
-        if models.names:  # Python aborts where it ends while a thread is still inside torch
-            warming.join()
 
 
 if __name__ == "__main__":

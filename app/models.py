@@ -53,6 +53,7 @@ class Models:
         # An explanation keeps both cores busy: two at once would only take turns.
         self.explaining = threading.Lock()
         self._closed = threading.Event()
+        self._warming: threading.Thread | None = None
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
             try:
                 config = read_config(config_file.parent)
@@ -137,13 +138,15 @@ class Models:
         """The explanation of a prediction of one of these models, one at a time.
 
         Raises:
-            ModelError: a model without memory.
+            ModelError: a model without memory, or a page that is being closed.
         """
         if not classifier.has_memory:
             raise ModelError(
                 "This model has no memory, so there is nothing to explain by examples."
             )
         with self.explaining:
+            if self._closed.is_set():
+                raise ModelError("This page is being closed.")
             return classifier.explain(prediction, **settings)
 
     def download(self, name: str) -> None:
@@ -178,9 +181,20 @@ class Models:
         except Exception:  # a model that fails here says so when it is asked
             _log.warning("warming up %s failed", name, exc_info=True)
 
+    def warm_up_meanwhile(self, name: str) -> None:
+        """`warm_up` in a thread of its own, until `close`."""
+        self._warming = threading.Thread(target=self.warm_up, args=(name,), daemon=True)
+        self._warming.start()
+
     def close(self) -> None:
-        """End the warming up that is under way, after the memory sample it is at."""
+        """Begin no explanation any more, and wait for what is under way: an explanation, or the
+        memory sample that is being warmed up. Python aborts where it ends while a thread is still
+        inside torch."""
         self._closed.set()
+        if self._warming is not None:
+            self._warming.join()
+        with self.explaining:
+            pass
 
     def _entry(self, name: str) -> _Entry:
         if not self._entries:

@@ -58,6 +58,7 @@ def serving(checkpoints: Path) -> Iterator[SimpleNamespace]:
     )
     yield SimpleNamespace(url=url.rstrip("/"), models=models, demo=demo)
     demo.close()
+    models.close()
 
 
 @pytest.fixture
