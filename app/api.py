@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
-from memorywrap import Explanation, MemoryWrapClassifier, Prediction
+from memorywrap import MemoryWrapClassifier, Prediction
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, methods
 from memorywrap.explanation.figures import figure_parts
@@ -90,13 +90,6 @@ def classify(model: MemoryWrapClassifier, image: Image.Image, box: Box | None) -
     return model.predict(image, box=model.suggest_box(image) if box is None else box)
 
 
-def explain(
-    models: Models, model: MemoryWrapClassifier, prediction: Prediction, **settings: Any
-) -> Explanation:
-    """The explanation of a prediction, one at a time."""
-    return models.explain(model, prediction, **settings)
-
-
 def known(what: str, value: Any, choices: Any) -> str:
     """The value, if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
@@ -122,9 +115,7 @@ def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
     }
 
 
-def add_endpoints(
-    models: Models, accelerate: Callable[..., Any] = lambda function: function
-) -> None:
+def add_endpoints(models: Models) -> None:
     """Register the public endpoints in the Blocks being built."""
     default = models.default
 
@@ -177,21 +168,19 @@ def add_endpoints(
         settings = checked_settings(method, baseline, steps)
         picture = read_upload(image)
         prediction = classify(classifier, picture, checked_box(crop, picture))
-        explanation = explain(models, classifier, prediction, **settings)
+        explanation = models.explain(classifier, prediction, **settings)
         gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation)]
         return explanation.to_dict(model), gallery
 
-    _publish(list_models, "models", accelerate=lambda function: function)
-    _publish(classify_image, "classify", accelerate, concurrency_limit=2)
-    _publish(explain_image, "explain", accelerate, concurrency_limit=1)
+    _publish(list_models, "models")
+    _publish(classify_image, "classify", concurrency_limit=2)
+    _publish(explain_image, "explain", concurrency_limit=1)
 
 
-def _publish(
-    function: Callable[..., Any], name: str, accelerate: Callable[..., Any], **options: Any
-) -> None:
+def _publish(function: Callable[..., Any], name: str, **options: Any) -> None:
     """Register an endpoint under a name, with its docstring and arguments on the API view."""
     gr.api(
-        accelerate(speaks(function)),
+        speaks(function),
         api_name=name,
         api_description=inspect.getdoc(function),
         concurrency_id=name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", 
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-
-Accelerate = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _HEADER = """
 <div class="mw-title"><h1>Memory Wrap</h1><p>a classifier that shows its evidence</p></div>"""
@@ -51,13 +48,8 @@ Memory Wrap (arXiv 2106.01440)</a><br>La Rosa, Capobianco, Nardi, 2021</p></sect
 </footer>"""
 
 
-def build(models: Models, accelerate: Accelerate = lambda function: function) -> gr.Blocks:
-    """The page and its endpoints.
-
-    Args:
-        models: what can be asked.
-        accelerate: wraps the functions that run a model, where the host lends a GPU per call.
-    """
+def build(models: Models) -> gr.Blocks:
+    """The page and its endpoints."""
     story = Story(models)
     with GuardedBlocks(
         title="Memory Wrap", analytics_enabled=False, delete_cache=(KEPT, KEPT)
@@ -154,7 +146,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             current, stage, photo, pad, notice, answer, memories, maps, figure, numbers, asked
         ]  # fmt: skip
         explaining = asked.change(
-            accelerate(story.explained),
+            story.explained,
             [asked, current, model, method, baseline, steps],
             [maps, figure, numbers],
             show_progress="minimal",
@@ -179,7 +171,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             # itself: the browser takes them in order, and would cancel the new maps otherwise.
             event(None, cancels=explaining)
             event(
-                accelerate(function),
+                function,
                 inputs,
                 screen,
                 preprocess=function != story.opened,  # the file is ours to check and to decode
@@ -216,7 +208,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
             )
             # The picture on the page can be answered now; a new choice did not ask for it.
             fetched.success(
-                accelerate(story.again),
+                story.again,
                 [current, model],
                 screen,
                 show_progress="hidden",
@@ -230,7 +222,7 @@ def build(models: Models, accelerate: Accelerate = lambda function: function) ->
                 show_progress="hidden",
                 **_PRIVATE,
             )
-        add_endpoints(models, accelerate)
+        add_endpoints(models)
     return demo.queue(max_size=60, default_concurrency_limit=2)
 
 

@@ -17,7 +17,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from app import render
-from app.api import checked_settings, explain
+from app.api import checked_settings
 from app.models import ModelError, Models
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap import Explanation, Prediction
@@ -186,11 +186,11 @@ class Story:
         if not classifier.has_memory:
             return ["", *_downloads(prediction, model)]
         settings = checked_settings(method, baseline, steps)
-        explanation = explain(self.models, classifier, prediction, **settings)
+        explanation = self.models.explain(classifier, prediction, **settings)
         rivalry = None
         if prediction.rival is not None:
             against = {"against": prediction.rival, **settings}
-            rivalry = explain(self.models, classifier, prediction, **against)
+            rivalry = self.models.explain(classifier, prediction, **against)
         return [render.explained(explanation, rivalry), *_downloads(explanation, model)]
 
     def _title(self, name: str) -> str:
