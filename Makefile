@@ -17,8 +17,9 @@ export DISABLE_TELEMETRY := 1
 demo: $(VENV)/installed
 	$(BIN)/python -m app $(ARGS)
 
+# As many tests at once as there are processors, each on one.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -221,7 +221,12 @@ def test_versions_are_pinned_as_agreed():
         assert re.fullmatch(r"==[\d.]+", pinned[name]), name
     # Older ones let an upload exhaust the server.
     assert pinned["python-multipart"] == ">=0.0.31"
-    assert set(requirements("requirements-dev.txt")) == {"mypy", "playwright", "ruff"}
+    assert set(requirements("requirements-dev.txt")) == {
+        "mypy",
+        "playwright",
+        "pytest-xdist",
+        "ruff",
+    }
 
 
 @pytest.fixture

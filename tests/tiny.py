@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memorywrap import MemoryWrapClassifier
+from memorywrap import MemoryBank, MemoryWrapClassifier
 from memorywrap.checkpoints.config import Config
 
 CLASSES = ("red", "green", "blue")
@@ -29,11 +31,13 @@ def picture(seed: int = 1, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
     return Image.fromarray(chance.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
+_made: dict[tuple, tuple[dict[str, Tensor], MemoryBank | None]] = {}
+
+
 def classifier(
     variant: str = "memory-wrap", *, memory: int = 12, seed: int = 3, **settings
 ) -> MemoryWrapClassifier:
     """A classifier in evaluation mode with a bank; `settings` go to its `Config`."""
-    torch.manual_seed(seed)
     config = Config(
         **{
             "title": "Tiny",
@@ -43,13 +47,34 @@ def classifier(
             **settings,
         }
     )
+    # Most tests ask for the same one: what takes long is done once, and copied.
+    key = (repr(config), memory, seed)
+    if key not in _made:
+        made = _untrained(config, seed)
+        _give_opinions(made, memory, seed)
+        _made[key] = (made.state_dict(), made.bank)
+    weights, bank = _made[key]
+    model = _untrained(config, seed).eval().requires_grad_(False)
+    for name, tensor in model.state_dict().items():
+        tensor.copy_(weights[name])  # loaded as new weights, they would make a trust gauge void
+    if bank is not None:
+        model.set_bank(copy.deepcopy(bank))
+    return model
+
+
+def _untrained(config: Config, seed: int) -> MemoryWrapClassifier:
+    torch.manual_seed(seed)
     model = MemoryWrapClassifier(config)
-    pixels, labels = images(max(memory, 2), seed)
-    # Statistics of the images, and a head with opinions: untrained embeddings are all alike, and
-    # then every sample is used and every image is in the same class.
     for module in model.encoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
+    return model
+
+
+def _give_opinions(model: MemoryWrapClassifier, memory: int, seed: int) -> None:
+    """Statistics of the images, a head with opinions, and a bank: untrained embeddings are all
+    alike, and then every sample is used and every image is in the same class."""
+    pixels, labels = images(max(memory, 2), seed)
     with torch.no_grad():
         model.train().embed(pixels / 255.0)
         for parameter in model.head.parameters():
@@ -57,4 +82,3 @@ def classifier(
     model.eval().requires_grad_(False)
     if model.has_memory:
         model.set_bank(model.make_bank(pixels[:memory], labels[:memory]))
-    return model
