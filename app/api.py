@@ -1,17 +1,14 @@
 """The endpoints of the web API: /models, /classify and /explain."""
 
 # No postponed annotations here: Gradio reads the types of the endpoints while the program runs.
-import inspect
-from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
-import gradio as gr
-from gradio.context import get_blocks_context
-from gradio.data_classes import FileDataDict, ImageData
+from gradio.data_classes import FileDataDict
 from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from app.gradio_patches import publish
 from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import MemoryWrapClassifier, Prediction
@@ -172,28 +169,9 @@ def add_endpoints(models: Models) -> None:
         gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation)]
         return explanation.to_dict(model), gallery
 
-    _publish(list_models, "models")
-    _publish(classify_image, "classify", concurrency_limit=2)
-    _publish(explain_image, "explain", concurrency_limit=1)
-
-
-def _publish(function: Callable[..., Any], name: str, **options: Any) -> None:
-    """Register an endpoint under a name, with its docstring and arguments on the API view."""
-    gr.api(
-        speaks(function),
-        api_name=name,
-        api_description=inspect.getdoc(function),
-        concurrency_id=name,
-        **options,
-    )
-    blocks = get_blocks_context()
-    assert blocks is not None
-    (endpoint,) = [fn for fn in blocks.fns.values() if fn.api_name == name]
-    parameters = inspect.signature(function).parameters.values()
-    for block, parameter in zip(endpoint.inputs, parameters, strict=True):
-        block.label = parameter.name
-        if parameter.annotation is FileDataDict:  # shown as a file to send, as of gr.Image
-            block._api_info = ImageData.model_json_schema()
+    publish(speaks(list_models), "models")
+    publish(speaks(classify_image), "classify", concurrency_limit=2)
+    publish(speaks(explain_image), "explain", concurrency_limit=1)
 
 
 def _picture(image: Image.Image, caption: str) -> Picture:

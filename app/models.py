@@ -24,13 +24,15 @@ class ModelError(ValueError):
 
 @dataclass
 class _Entry:
-    """One checkpoint folder. The locks keep two requests from loading, or explaining, at once."""
+    """One checkpoint folder. `loading` keeps two requests from loading the model at once, `fetching`
+    from downloading its data set at once; who asks for the model meanwhile is told so."""
 
     folder: Path
     config: Config
     classifier: MemoryWrapClassifier | None = None
     damaged: bool = False
     loading: threading.Lock = field(default_factory=threading.Lock)
+    fetching: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def needed(self) -> dict[str, Any] | None:
@@ -112,9 +114,13 @@ class Models:
         with entry.loading:
             if entry.classifier is None:
                 if entry.needed is not None and not bank_at_hand(entry.needed):
+                    wanted = (
+                        "is being downloaded, please try again in a minute."
+                        if entry.fetching.locked()
+                        else "has to be downloaded first."
+                    )
                     raise ModelError(
-                        f"The model {name} has no memory bank yet: its data set has to be "
-                        "downloaded first."
+                        f"The model {name} has no memory bank yet: its data set {wanted}"
                     )
                 try:
                     entry.classifier = load_classifier(entry.folder, device=self._device)
@@ -156,7 +162,8 @@ class Models:
             ModelError: unknown model, or a data set that could not be fetched.
         """
         entry = self._entry(name)
-        with entry.loading:  # who asks for it meanwhile waits, and then finds it there
+        # Not the lock of loading: that takes minutes. A second download waits, and finds it there.
+        with entry.fetching:
             if entry.needed is not None and not bank_at_hand(entry.needed):
                 try:
                     draw_bank(entry.needed, fetch=True)

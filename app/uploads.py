@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,9 +31,7 @@ _FAR = 10**9  # no picture is so large
 
 NOT_AN_UPLOAD = "The image is not a file uploaded to this page: please upload it again."
 _NO_ADDRESS = "Addresses are not fetched here: please upload the image file itself."
-_NOT_UNDERSTOOD = "The request is not understood: please see the API page for what to send."
-# What an explanation takes on two cores, for a guess at the wait when the queue is full.
-_SECONDS_EACH = 1.5
+NOT_UNDERSTOOD = "The request is not understood: please see the API page for what to send."
 
 
 class ArgumentError(ValueError):
@@ -57,7 +56,7 @@ def speaks(function: _Function) -> _Function:
             raise sentence(error) from None
         except ValueError:  # may name what is the server's own business
             _log.exception("refused")
-            raise sentence(_NOT_UNDERSTOOD) from None
+            raise sentence(NOT_UNDERSTOOD) from None
         except Exception:
             _log.exception("failed")
             raise sentence("Something went wrong on the server: please try again.") from None
@@ -105,22 +104,70 @@ def read_upload(payload: Any) -> Image.Image:
 
 
 def read_file(path: Path) -> Image.Image:
-    """`read_image` without naming the file, keeping the last few pictures decoded."""
+    """`read_image` without naming the file. A square that moves must not decode a photo each time, so
+    the last few pictures stay decoded for a minute or two, which is less than their files live."""
     try:
         state = path.stat()
     except OSError as error:
+        _DECODED.forget(path)
         raise ImageError("The image is no longer on the server: please upload it again.") from error
     if state.st_size > MAX_BYTES:
         raise ImageError("The file is over 10 MB: please upload a smaller one.")
-    return _read(path, state.st_mtime_ns, state.st_size)
+    return _DECODED.get(path, (state.st_mtime_ns, state.st_size))
 
 
-@functools.lru_cache(maxsize=4)  # a crop square that moves must not decode a photo each time
-def _read(path: Path, changed: int, size: int) -> Image.Image:
-    try:
-        return read_image(path.read_bytes())
-    except OSError as error:
-        raise ImageError(NOT_AN_UPLOAD) from error
+class _Decoded:
+    """The last few pictures, until nobody has read them for a minute."""
+
+    MOST = 4
+    SECONDS = 60
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decoding = threading.BoundedSemaphore(self.MOST)  # each may take 75 MB
+        # path -> (version of the file, when it was read last, picture); the last read is the last
+        self._kept: dict[Path, tuple[tuple[int, int], float, Image.Image]] = {}
+        self._sweeper: threading.Timer | None = None
+
+    def get(self, path: Path, version: tuple[int, int]) -> Image.Image:
+        """The picture in a file of that version."""
+        with self._decoding:
+            with self._lock:
+                kept = self._kept.pop(path, None)
+            try:
+                same = kept is not None and kept[0] == version
+                image = kept[2] if kept and same else read_image(path.read_bytes())
+            except OSError as error:
+                raise ImageError(NOT_AN_UPLOAD) from error
+        with self._lock:
+            self._kept[path] = (version, time.monotonic(), image)
+            for oldest in list(self._kept)[: -self.MOST]:
+                del self._kept[oldest]
+            self._sweep_later()
+        return image
+
+    def forget(self, path: Path) -> None:
+        """Its file is gone."""
+        with self._lock:
+            self._kept.pop(path, None)
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(self.SECONDS, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        """Drop what has not been read since the last time, as files are deleted behind our back."""
+        with self._lock:
+            self._sweeper = None
+            since = time.monotonic() - self.SECONDS
+            self._kept = {path: kept for path, kept in self._kept.items() if kept[1] > since}
+            if self._kept:
+                self._sweep_later()
+
+
+_DECODED = _Decoded()
 
 
 def checked_box(crop: Any, image: Image.Image) -> Box | None:
@@ -148,50 +195,19 @@ def checked_box(crop: Any, image: Image.Image) -> Box | None:
     return (left, top, right, bottom)
 
 
-class GuardedBlocks(gr.Blocks):
-    """gr.Blocks that refuses hostile file payloads before Gradio moves or fetches anything."""
+def refuse_foreign_files(data: Any, depth: int = 0) -> None:
+    """Every file in a payload must be an upload, wherever it hides and whatever it is meant for.
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
-        try:
-            _refuse_foreign_files(inputs)
-            # Arguments left out at the end take their defaults, for plain HTTP as for clients.
-            missing = block_fn.inputs[len(inputs) :] if block_fn.api_visibility == "public" else []
-            inputs = [*inputs, *(block.value for block in missing)]
-            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error:
-            raise
-        except ImageError as error:
-            raise sentence(error) from None
-        except Exception:
-            _log.info("request not understood", exc_info=True)
-            raise sentence(_NOT_UNDERSTOOD) from None
-
-    def queue(self, *args: Any, **kwargs: Any) -> GuardedBlocks:
-        """As of `gr.Blocks`; who finds the queue full is told so in a sentence."""
-        super().queue(*args, **kwargs)
-        waiting = self._queue
-        push = waiting.push
-
-        async def push_with_a_sentence(*push_args: Any, **push_kwargs: Any):
-            success, answer, state = await push(*push_args, **push_kwargs)
-            if state == "queue_full":
-                wait = max(1, math.ceil(len(waiting) * _SECONDS_EACH / 10)) * 10
-                answer = f"Many people are asking right now: please try again in {wait} seconds."
-            return success, answer, state
-
-        waiting.push = push_with_a_sentence
-        return self
-
-
-def _refuse_foreign_files(data: Any, depth: int = 0) -> None:
-    """Every file in a payload must be an upload, wherever it hides and whatever it is meant for."""
+    Raises:
+        ImageError: one is not.
+    """
     if depth > 20:
-        raise ImageError(_NOT_UNDERSTOOD)
+        raise ImageError(NOT_UNDERSTOOD)
     if isinstance(data, dict):
         if "path" in data or "url" in data or "meta" in data:
             uploaded_path(data)
         for value in data.values():
-            _refuse_foreign_files(value, depth + 1)
+            refuse_foreign_files(value, depth + 1)
     elif isinstance(data, (list, tuple)):
         for value in data:
-            _refuse_foreign_files(value, depth + 1)
+            refuse_foreign_files(value, depth + 1)

@@ -38,3 +38,16 @@ BASELINES: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("white", "black", "mean", "blur")},
     "noise": tuple(f"noise {seed}" for seed in range(_NOISES)),
 }
+
+_WORDS = {
+    "white": "a plain white image",
+    "black": "a plain black image",
+    "mean": "an image in its average colour",
+    "blur": "a blurred image",
+    "noise": "images of pure noise, on average,",
+}
+
+
+def in_words(baseline: str) -> str:
+    """What a baseline is, for "on the way from ... to this image"; its name where no words are kept."""
+    return _WORDS.get(baseline, f"its {baseline} baseline")

@@ -16,9 +16,24 @@ if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
 
 Colour = tuple[int, int, int]
 
+
+class Side(NamedTuple):
+    """One side of the evidence: what it does, and how maps are painted where it is stronger.
+
+    Attributes:
+        verb: what its pixels and samples do to the answer.
+        word: the colour's name.
+        rgb: the colour.
+    """
+
+    verb: str
+    word: str
+    rgb: Colour
+
+
 # Colour-blind safe; a legend and the place in the picture always say the same in words.
-SUPPORT: Colour = (0, 90, 200)
-OPPOSE: Colour = (220, 100, 0)
+SUPPORT = Side("supports", "blue", (0, 90, 200))
+OPPOSE = Side("opposes", "orange", (220, 100, 0))
 
 _INK: Colour = (27, 31, 38)
 _QUIET: Colour = (96, 103, 112)
@@ -34,15 +49,20 @@ class FigurePart(NamedTuple):
 
     Attributes:
         role: "input", "example", "counterfactual" or "contrast".
-        caption: what it is, in one line of plain words.
+        details: what it is, in plain words, point by point.
         image: the pixels as the model saw them, at their own size.
         map: the attribution overlay at the same size.
     """
 
     role: str
-    caption: str
+    details: tuple[str, ...]
     image: Image.Image
     map: Image.Image
+
+    @property
+    def caption(self) -> str:
+        """Role and details in one line."""
+        return ", ".join((self.role, *self.details))
 
 
 def enlarged(image: Image.Image, side: int = 256) -> Image.Image:
@@ -70,7 +90,7 @@ def overlay(
     by_pixel = attribution.sum(dim=0).numpy()
     scale = max(float(np.quantile(np.abs(by_pixel), 0.99)), least)
     strength = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
-    colour = np.where(by_pixel[..., None] >= 0, SUPPORT, OPPOSE)
+    colour = np.where(by_pixel[..., None] >= 0, SUPPORT.rgb, OPPOSE.rgb)
     blended = pale * (1 - strength) + colour * strength
     return enlarged(Image.fromarray(blended.round().astype(np.uint8)), side)
 
@@ -79,11 +99,10 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
     """Input, example, and counterfactual or contrast, each with its map, as far as they exist."""
     prediction = explanation.prediction
     side = prediction.pixels.shape[-1]
-    caption = f"input, predicted {prediction.classes[prediction.predicted]}"
     parts = [
         FigurePart(
             "input",
-            caption,
+            (f"predicted {prediction.classes[prediction.predicted]}",),
             to_pil(prediction.pixels),
             overlay(prediction.pixels, explanation.input_map, side),
         )
@@ -98,7 +117,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
         parts.append(
             FigurePart(
                 role,
-                _caption(role, prediction, index),
+                _details(role, prediction, index),
                 to_pil(pixels),
                 overlay(pixels, explanation.memory_maps[index], side, least=least),
             )
@@ -130,8 +149,7 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
         sheet.text((left, top), part.role, 17)
         sheet.picture((left, top + 28), part.image, side)
         sheet.picture((left + side + gap, top + 28), part.map, side)
-        _, _, details = part.caption.partition(", ")
-        sheet.text((left, top + 28 + side + 10), details, 15, _QUIET)
+        sheet.text((left, top + 28 + side + 10), ", ".join(part.details), 15, _QUIET)
     made = f"{explanation.method.replace('_', ' ')}, {explanation.baseline} baseline"
     if explanation.against is not None:
         made = f"against {prediction.classes[explanation.against]}: {made}"
@@ -156,15 +174,14 @@ def percent(part: float) -> str:
     return f"{value:.{decimals}f} %"
 
 
-def _caption(role: str, prediction: Prediction, index: int) -> str:
+def _details(role: str, prediction: Prediction, index: int) -> tuple[str, ...]:
     sample = prediction.memory(index)
     if role == "contrast":
-        side = "weight 0, not used"
+        weight = ("weight 0", "not used")
     else:
-        side = (
-            f"weight {percent(sample['weight'])}, {'supports' if role == 'example' else 'opposes'}"
-        )
-    return f"{role}, labelled {sample['label']}, predicted {sample['predicted']}, {side}"
+        side = SUPPORT if role == "example" else OPPOSE
+        weight = (f"weight {percent(sample['weight'])}", side.verb)
+    return (f"labelled {sample['label']}", f"predicted {sample['predicted']}", *weight)
 
 
 class _Sheet:
@@ -195,10 +212,10 @@ class _Sheet:
         self._frame(at, side)
 
     def legend(self, right: float, top: float) -> None:
-        for word, colour in (("opposes", OPPOSE), ("supports", SUPPORT)):
-            right -= self.text((right, top), word, 15, _QUIET, anchor="ra") + 22
+        for side in (OPPOSE, SUPPORT):
+            right -= self.text((right, top), side.verb, 15, _QUIET, anchor="ra") + 22
             box = [right, top + 2, right + 14, top + 16]
-            self.draw.rectangle([value * self.scale for value in box], fill=colour)
+            self.draw.rectangle([value * self.scale for value in box], fill=side.rgb)
             right -= 18
 
     def _frame(self, at: tuple[int, int], side: int) -> None:

@@ -52,3 +52,34 @@ def test_closing_ends_the_warming_up_after_the_sample_it_is_at(models, monkeypat
     threading.Timer(0.2, go_on.set).start()
     models.close()
     assert go_on.is_set() and len(warmed) <= 1
+
+
+@pytest.fixture
+def download(monkeypatch, tmp_path):
+    """Downloads wait until `go_on` is set; `begun` says that one has begun."""
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path))
+    download = threading.Event()
+    download.begun = threading.Event()
+
+    def slow(recipe, *, fetch):
+        download.begun.set()
+        assert download.wait(30)
+
+    monkeypatch.setattr("app.models.draw_bank", slow)
+    yield download
+    download.set()
+
+
+def test_while_a_memory_is_downloaded_every_model_answers_at_once(models, download):
+    assert models.missing("later") == "cifar10"
+    with pytest.raises(ModelError, match="has to be downloaded first"):
+        models.get("later")
+    fetching = threading.Thread(target=models.download, args=("later",))
+    fetching.start()
+    assert download.begun.wait(30)
+    assert models.get("digits").has_memory
+    with pytest.raises(ModelError, match="is being downloaded, please try again"):
+        models.get("later")
+    assert fetching.is_alive()
+    download.set()
+    fetching.join()

@@ -24,7 +24,7 @@ def test_from_an_upload_to_memories_and_maps(visit, number_plate, encoded):
     ]
     assert values == sorted(values, reverse=True)
     expect(tab.locator(".mw-card.mw-supports .mw-word").first).to_have_text("▲ supports")
-    expect(tab.locator("details.mw-exact")).to_contain_text("how exact")
+    expect(tab.locator("details.mw-exact")).to_contain_text("the sum is off by")
     maps = tab.locator(".mw-panel img[alt^='Map of the']")
     assert maps.count() >= 2
     for image in tab.locator(".mw-panel img").all():
@@ -39,7 +39,7 @@ def test_the_last_of_quick_clicks_gets_its_maps(visit):
     for number in (0, 1, 2, 1, 3, 2):
         examples.nth(number).click()
         tab.wait_for_timeout(40 * number)
-    expect(tab.locator("details.mw-exact")).to_contain_text("how exact")
+    expect(tab.locator("details.mw-exact")).to_contain_text("the sum is off by")
     last = seen(tab)
     shown = tab.locator(".mw-panel img").first
     expect(shown).to_have_attribute("src", last)

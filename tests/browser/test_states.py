@@ -193,7 +193,7 @@ def test_the_last_of_quick_clicks_is_what_stays(visit, model, monkeypatch):
     monkeypatch.setattr(model, "predict", slow)
     for number in (0, 3, 2, 1):
         pick(tab, number)
-    tab.wait_for_function("want => document.querySelector('.mw-sees img').src === want", arg=wanted)
+    tab.wait_for_function("want => document.querySelector('.mw-sees img')?.src === want", arg=wanted)
     expect(maps(tab)).to_have_count(3)
     shown = tab.locator(".mw-panel img[alt='The input']")
     assert shown.get_attribute("src") == seen(tab) == wanted
@@ -226,7 +226,7 @@ def test_drawing_and_photo_take_each_others_place(visit):
     photo = seen(tab)
     tab.get_by_role("tab", name="Draw").click()
     stroke(tab, (0.5, 0.2), (0.5, 0.8))
-    tab.wait_for_function("old => document.querySelector('.mw-sees img').src !== old", arg=photo)
+    tab.wait_for_function("old => document.querySelector('.mw-sees img')?.src !== old", arg=photo)
     tab.get_by_role("tab", name="Photo").click()
     expect(tab.locator("#mw-photo")).to_be_visible()
     expect(tab.locator(".mw-square")).to_have_count(0)
@@ -256,7 +256,7 @@ def test_everything_is_reached_by_keyboard(visit):
     tab.keyboard.press("-")
     tab.keyboard.press("ArrowLeft")
     assert tab.locator(".mw-square").bounding_box()["width"] < width
-    tab.wait_for_function("old => document.querySelector('.mw-sees img').src !== old", arg=before)
+    tab.wait_for_function("old => document.querySelector('.mw-sees img')?.src !== old", arg=before)
     for selector in ("[data-event=other]", "#mw-explain", "summary"):
         tab_to(selector)
 

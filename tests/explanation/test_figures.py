@@ -48,7 +48,7 @@ def test_support_is_blue_opposition_orange_and_the_rest_a_pale_copy():
     attribution = torch.zeros(3, 10, 10)
     attribution[:, 0, 0], attribution[:, 9, 9] = 1.0, -1.0
     picture = np.asarray(overlay(torch.full((3, 10, 10), 200, dtype=torch.uint8), attribution, 10))
-    assert tuple(picture[0, 0]) == SUPPORT and tuple(picture[9, 9]) == OPPOSE
+    assert tuple(picture[0, 0]) == SUPPORT.rgb and tuple(picture[9, 9]) == OPPOSE.rgb
     grey = picture[4, 4].astype(int)
     assert np.ptp(grey) == 0 and grey[0] > 180
 
@@ -92,7 +92,7 @@ def test_the_figure_holds_every_part_at_any_scale(explanation):
     assert large.size == tuple(2 * side for side in small.size)
     for image in (small, paper_figure(without_counterfactual(explanation), scale=1)):
         pixels = np.asarray(image)
-        for colour in (SUPPORT, OPPOSE):  # at least in the legend
+        for colour in (SUPPORT.rgb, OPPOSE.rgb):  # at least in the legend
             assert (pixels == colour).all(axis=2).any()
         border = np.concatenate([pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel()])
         assert border.min() == 255  # nothing runs off the sheet

@@ -1,0 +1,81 @@
+"""All that reaches into Gradio's private parts, which its version is pinned for."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.context import get_blocks_context
+from gradio.data_classes import FileDataDict, ImageData
+
+from app.uploads import NOT_UNDERSTOOD, refuse_foreign_files, sentence
+from memorywrap.images import ImageError
+
+_log = logging.getLogger(__name__)
+
+# What an explanation takes on two cores, for a guess at the wait when the queue is full.
+_SECONDS_EACH = 1.5
+
+
+class GuardedBlocks(gr.Blocks):
+    """gr.Blocks that refuses hostile file payloads before Gradio moves or fetches anything."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
+        try:
+            refuse_foreign_files(inputs)
+            # Arguments left out at the end take their defaults, for plain HTTP as for clients.
+            missing = block_fn.inputs[len(inputs) :] if block_fn.api_visibility == "public" else []
+            inputs = [*inputs, *(block.value for block in missing)]
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+        except gr.Error:
+            raise
+        except ImageError as error:
+            raise sentence(error) from None
+        except Exception:
+            _log.info("request not understood", exc_info=True)
+            raise sentence(NOT_UNDERSTOOD) from None
+
+    def queue(self, *args: Any, **kwargs: Any) -> GuardedBlocks:
+        """As of `gr.Blocks`; who finds the queue full is told so in a sentence."""
+        super().queue(*args, **kwargs)
+        waiting = self._queue
+        push = waiting.push
+
+        async def push_with_a_sentence(*push_args: Any, **push_kwargs: Any):
+            success, answer, state = await push(*push_args, **push_kwargs)
+            if state == "queue_full":
+                wait = max(1, math.ceil(len(waiting) * _SECONDS_EACH / 10)) * 10
+                answer = f"Many people are asking right now: please try again in {wait} seconds."
+            return success, answer, state
+
+        waiting.push = push_with_a_sentence
+        return self
+
+
+def publish(function: Callable[..., Any], name: str, **options: Any) -> None:
+    """Register an endpoint under a name, with its docstring and arguments on the API view.
+
+    Args:
+        function: what it does; its types and docstring are shown.
+        name: of the endpoint.
+        options: of `gr.api`.
+    """
+    gr.api(
+        function,
+        api_name=name,
+        api_description=inspect.getdoc(function),
+        concurrency_id=name,
+        **options,
+    )
+    blocks = get_blocks_context()
+    assert blocks is not None
+    (endpoint,) = [fn for fn in blocks.fns.values() if fn.api_name == name]
+    parameters = inspect.signature(function).parameters.values()
+    for block, parameter in zip(endpoint.inputs, parameters, strict=True):
+        block.label = parameter.name
+        if parameter.annotation is FileDataDict:  # shown as a file to send, as of gr.Image
+            block._api_info = ImageData.model_json_schema()

@@ -1,0 +1,53 @@
+"""HTML from the templates in app/templates; whatever is put into one is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+from torch import Tensor
+
+from memorywrap.explanation.figures import OPPOSE, SUPPORT, percent
+from memorywrap.images import to_pil
+
+_APP = Path(__file__).parent
+
+
+def render(template: str, **values: Any) -> str:
+    """The HTML of a template, by its name without the ending."""
+    return _TEMPLATES.get_template(f"{template}.html").render(values)
+
+
+def place(value: str = "", elem_id: str | None = None) -> gr.HTML:
+    """A place on the page for HTML that the server writes."""
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
+
+
+def static(name: str) -> str:
+    """The text of a file in app/static."""
+    return (_APP / "static" / name).read_text(encoding="utf-8")
+
+
+def data_url(image: Image.Image | Tensor, format: str = "PNG", **options: int) -> str:
+    """An image, or pixels uint8 (3, height, width), as a data: address."""
+    file = io.BytesIO()
+    image = to_pil(image) if isinstance(image, Tensor) else image
+    image.save(file, format, **options)
+    text = base64.b64encode(file.getvalue()).decode("ascii")
+    return f"data:image/{format.lower()};base64,{text}"
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(_APP / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+_TEMPLATES.filters |= {"percent": percent, "data_url": data_url}
+_TEMPLATES.globals |= {"SUPPORT": SUPPORT, "OPPOSE": OPPOSE}

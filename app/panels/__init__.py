@@ -1,0 +1,1 @@
+"""The parts of the page, one file each: its components, what it shows, and its events."""

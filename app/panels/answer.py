@@ -1,0 +1,52 @@
+"""What the model says: the predicted class first, then the runners-up, beside what the model sees."""
+
+from __future__ import annotations
+
+from app.html import place, render
+from app.session import Subject
+from app.story import Updates
+from memorywrap import Prediction
+
+_TOP = 4  # classes on view
+
+
+class Answer:
+    """The answer, or why there is none."""
+
+    def __init__(self) -> None:
+        self.html = place(html(None))
+        self.outputs = [self.html]
+
+    def shows(self, subject: Subject | None) -> Updates:
+        return {self.html: html(subject)}
+
+    def wire(self) -> None:
+        """It has no events."""
+
+
+def html(subject: Subject | None) -> str:
+    """The answer's place in each of its states."""
+    if subject is None:
+        return render("empty")
+    if subject.prediction is not None:
+        return answer(subject.prediction)
+    if subject.refusal:
+        return render("refused", sentence=subject.refusal)
+    return render("busy")
+
+
+def answer(prediction: Prediction) -> str:
+    """A prediction in words, bars and numbers."""
+    shares = prediction.probabilities
+    order = sorted(range(len(shares)), key=lambda index: -shares[index])
+    rows = [(prediction.classes[index], shares[index]) for index in order[:_TOP]]
+    trust = prediction.trust
+    return render(
+        "answer",
+        rows=rows,
+        others=len(order) - len(rows),
+        rest=sum(shares[index] for index in order[_TOP:]),
+        pixels=prediction.pixels,
+        # Never 0 or 100: nothing is certain that was learned from some thousand answers.
+        often=None if trust is None else min(max(round(100 * trust), 1), 99),
+    )

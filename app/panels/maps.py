@@ -1,0 +1,180 @@
+"""Which pixels mattered: each picture beside its map, how exact the maps are, and what to save."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from app.api import checked_settings
+from app.html import place, render
+from app.panels.settings import Settings
+from app.session import Session, Subject
+from app.story import PRIVATE, Story, Updates
+from app.uploads import speaks
+from memorywrap import Explanation, Prediction
+from memorywrap.explanation.baselines import in_words
+from memorywrap.explanation.figures import FigurePart, figure_parts, paper_figure
+
+# A fixed number of steps may be too small: from here on the maps come with a warning.
+_CARELESS = 0.05
+
+_ROLES = {
+    "input": ("input", "your image"),
+    "example": ("example", "speaks most for the answer"),
+    "counterfactual": ("counterfactual", "speaks most against the answer"),
+    "contrast": ("contrast", "most similar of another class"),
+}
+
+
+class Maps:
+    """The maps, which come after the answer, and the figure and the numbers as files."""
+
+    def __init__(self, story: Story, settings: Settings) -> None:
+        self._story, self._settings = story, settings
+        self.html = place()
+        with gr.Row(elem_id="mw-downloads"):
+            self.figure = gr.DownloadButton("Save the figure (PNG)", size="sm", visible=False)
+            self.numbers = gr.DownloadButton("Save the numbers (JSON)", size="sm", visible=False)
+        self.outputs = [self.html, self.figure, self.numbers]
+
+    def shows(self, subject: Subject | None) -> Updates:
+        prediction = None if subject is None else subject.prediction
+        button = gr.DownloadButton(value=None, interactive=False, visible=prediction is not None)
+        html = "" if prediction is None else waiting(prediction)
+        return {self.html: html, self.figure: button, self.numbers: button}
+
+    def wire(self) -> None:
+        story, settings = self._story, self._settings.components
+        story.explaining = story.asked.change(
+            speaks(self.explained),
+            [story.session, story.asked, *settings],
+            self.outputs,
+            show_progress_on=self.html,
+            concurrency_limit=1,
+            concurrency_id="explain",
+            **{**PRIVATE, "show_progress": "minimal"},
+        )
+        for setting in settings:
+            story.on(setting.input, self.again)
+
+    def again(self, session: Session) -> Updates:
+        """A setting was changed: the answer stays, the maps are made anew."""
+        story = self._story
+        return {story.session: session, story.asked: session.ask(), **self.shows(session.subject)}
+
+    def explained(
+        self, session: Session, asked: str | None, method: Any, baseline: Any, steps: Any
+    ) -> Updates:
+        """The maps that were asked for."""
+        subject = session.subject
+        if subject is None or subject.prediction is None or session.asked != asked:
+            return {self.html: gr.skip()}
+        models = self._story.models
+        prediction, classifier = subject.prediction, models.get(subject.model)
+        if not classifier.has_memory:
+            return {self.html: "", **self._files(prediction, subject.model)}
+        settings = checked_settings(method, baseline, steps)
+        explanation = models.explain(classifier, prediction, **settings)
+        rivalry = None
+        if prediction.rival is not None:
+            rivalry = models.explain(classifier, prediction, against=prediction.rival, **settings)
+        if session.asked != asked:  # something else is looked at by now
+            return {self.html: gr.skip()}
+        return {
+            self.html: explained(explanation, rivalry),
+            **self._files(explanation, subject.model),
+        }
+
+    def _files(self, result: Explanation | Prediction, model: str) -> Updates:
+        """The figure and the JSON as files that Gradio serves, and deletes with the other uploads."""
+        folder = Path(get_upload_folder()) / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        text = folder / "memory-wrap.json"
+        text.write_text(json.dumps(result.to_dict(model), indent=2), encoding="utf-8")
+        figure = gr.DownloadButton(visible=False)
+        if isinstance(result, Explanation):
+            drawing = folder / "memory-wrap.png"
+            paper_figure(result).save(drawing)
+            figure = gr.DownloadButton(value=str(drawing), interactive=True, visible=True)
+        numbers = gr.DownloadButton(value=str(text), interactive=True, visible=True)
+        return {self.figure: figure, self.numbers: numbers}
+
+
+def waiting(prediction: Prediction) -> str:
+    """The maps' place, kept at its size until they are there."""
+    if prediction.bank is None:
+        return ""
+    shown = [("input", prediction.pixels)]
+    for role in list(_ROLES)[1:]:
+        index = getattr(prediction, role)
+        if index is not None:
+            shown.append((role, prediction.bank.images[index]))
+    panels = [_panel(role, pixels) for role, pixels in shown]
+    rivals = [panel for panel in panels if panel["role"] != "example"]
+    return _html(prediction, panels, rivals)
+
+
+def explained(explanation: Explanation, rivalry: Explanation | None = None) -> str:
+    """Each picture beside its map, and how exact the maps are.
+
+    Args:
+        explanation: of the predicted class.
+        rivalry: of the predicted class against the prediction's rival.
+    """
+    panels = [_panel_of(part) for part in figure_parts(explanation)]
+    parts = [] if rivalry is None else figure_parts(rivalry)
+    rivals = [_panel_of(part) for part in parts if part.role != "example"]
+    return _html(explanation.prediction, panels, rivals, explanation, rivalry)
+
+
+def _html(
+    prediction: Prediction,
+    panels: list[dict[str, Any]],
+    rivals: list[dict[str, Any]],
+    explanation: Explanation | None = None,
+    rivalry: Explanation | None = None,
+) -> str:
+    rival = prediction.rival
+    return render(
+        "maps",
+        predicted=prediction.classes[prediction.predicted],
+        rival=None if rival is None else prediction.classes[rival],
+        counterfactual=prediction.counterfactual,
+        contrast=prediction.contrast,
+        panels=panels,
+        rivals=rivals,
+        explanation=explanation,
+        careless=explanation is not None and _is_careless(explanation),
+        start="" if explanation is None else in_words(explanation.baseline),
+        rivalry=rivalry,
+        careless_rivalry=rivalry is not None and _is_careless(rivalry),
+    )
+
+
+def _panel(role: str, pixels: Any) -> dict[str, Any]:
+    """A picture whose map is not there yet."""
+    name, words = _ROLES[role]
+    return {
+        "role": role,
+        "name": name,
+        "words": words,
+        "image": pixels,
+        "map": None,
+        "lines": ["", ""],
+    }
+
+
+def _panel_of(part: FigurePart) -> dict[str, Any]:
+    lines = [", ".join(part.details[:2]), ", ".join(part.details[2:])]
+    return {**_panel(part.role, part.image), "map": part.map, "lines": lines}
+
+
+def _is_careless(explanation: Explanation) -> bool:
+    """A person should not have to open anything to learn that a map is not to be trusted."""
+    error = explanation.completeness_error
+    return error is not None and (explanation.converged is False or error > _CARELESS)

@@ -1,0 +1,112 @@
+"""What one visitor is looking at."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from app.models import ModelError, Models
+from app.uploads import read_file
+from memorywrap import Prediction
+from memorywrap.images import Box, ImageError, read_image
+
+KEPT = (
+    3600  # seconds that an upload stays on the server at least, and a session after its last event
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is asked about, and the answer once it is there.
+
+    Attributes:
+        source: a file that was checked, or the bytes of a drawing, which are never written to disk.
+        model: name of the model that is asked.
+        box: the square to look at; None where it is still to be guessed.
+        guess: the model's own first guess at the square, once it was made.
+        moved: whether a person put the square where it is.
+        without: bank indices of memory samples to do without.
+        prediction: the answer.
+        refusal: why there is no answer, in one sentence.
+    """
+
+    source: Path | bytes
+    model: str
+    box: Box | None = None
+    guess: Box | None = None
+    moved: bool = False
+    without: tuple[int, ...] = ()
+    prediction: Prediction | None = None
+    refusal: str = ""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is an answer, or a reason why there is none."""
+        return self.prediction is not None or bool(self.refusal)
+
+    def image(self) -> Image.Image:
+        """The picture, upright RGB.
+
+        Raises:
+            ImageError: its file is no longer there.
+        """
+        return read_file(self.source) if isinstance(self.source, Path) else read_image(self.source)
+
+    def at(self, box: Box | None, *, moved: bool = False) -> Subject:
+        """The same picture with another square; None lets the model guess."""
+        return replace(self, box=box, moved=moved, prediction=None, refusal="")
+
+    def asked_of(self, model: str) -> Subject:
+        """The same picture for another model, which looks for the square in a photograph itself."""
+        box = None if isinstance(self.source, Path) else self.box
+        return replace(self.at(box), model=model, guess=None, without=())
+
+    def answered(self, models: Models) -> Subject:
+        """With the model's answer, or with the reason why there is none."""
+        box, guess = self.box, self.guess
+        try:
+            classifier = models.get(self.model)
+            image = self.image()
+            if box is None:
+                box = guess = guess or classifier.suggest_box(image)
+            prediction = classifier.predict(image, box=box, without=self.without)
+        except (ImageError, ModelError) as error:
+            return replace(self, box=box, guess=guess, refusal=str(error))
+        assert isinstance(prediction, Prediction)
+        return replace(self, box=box, guess=guess, prediction=prediction)
+
+
+_TURNS = threading.Lock()
+
+
+@dataclass
+class Session:
+    """One visitor's page. Gradio gives each visitor a copy of an empty one and then keeps that very
+    object, so that its prediction, which refers to the model's bank, is never copied.
+
+    Attributes:
+        subject: what is looked at; None before the first picture.
+        asked: names the maps that are wanted; another value makes those of before pointless.
+    """
+
+    subject: Subject | None = None
+    asked: str | None = None
+
+    def look_at(self, subject: Subject | None, instead_of: Subject | None = None) -> bool:
+        """Turn to something else. With `instead_of` only where that is still being looked at: what a
+        person did meanwhile counts more than an answer that comes late."""
+        with _TURNS:
+            if instead_of is not None and self.subject is not instead_of:
+                return False
+            self.subject = subject
+        return True
+
+    def ask(self) -> str | None:
+        """A new name for the maps that are wanted; None where there is nothing to explain."""
+        has_answer = self.subject is not None and self.subject.prediction is not None
+        self.asked = secrets.token_hex(8) if has_answer else None
+        return self.asked

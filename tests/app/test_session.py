@@ -1,0 +1,77 @@
+"""What one visitor looks at: order of events, and what is kept."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import tiny
+
+from app.models import Models
+from app.session import Session, Subject
+
+
+@pytest.fixture
+def models(page_checkpoints):
+    return Models(page_checkpoints)
+
+
+@pytest.fixture
+def file(tmp_path):
+    tiny.picture(size=(120, 90)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_an_answer_that_comes_late_does_not_replace_what_is_looked_at_by_now():
+    session, first, second = Session(), Subject(b"1", "m"), Subject(b"2", "m")
+    session.look_at(first)
+    assert session.look_at(second)
+    assert not session.look_at(Subject(b"1", "m", refusal="late"), instead_of=first)
+    assert session.subject is second
+    assert session.look_at(first, instead_of=second) and session.subject is first
+
+
+def test_visitors_get_sessions_of_their_own():
+    empty = Session()
+    one = copy.deepcopy(empty)
+    one.look_at(Subject(b"", "m"))
+    assert empty.subject is None
+
+
+def test_maps_are_asked_for_anew_each_time_and_never_without_an_answer(models, file):
+    session = Session()
+    assert session.ask() is None
+    session.look_at(Subject(file, "digits"))
+    assert session.ask() is None
+    session.look_at(session.subject.answered(models))
+    first, second = session.ask(), session.ask()
+    assert None not in (first, second) and first != second == session.asked
+
+
+def test_the_answer_shares_the_bank_of_the_model(models, file):
+    answered = Subject(file, "digits").answered(models)
+    assert answered.prediction.bank is models.get("digits").bank
+
+
+def test_the_guess_is_made_once_and_does_without_what_is_taken_away(models, file, monkeypatch):
+    model = models.get("digits")
+    answered = Subject(file, "digits", without=(0,)).answered(models)
+    assert answered.box == answered.guess == model.suggest_box(answered.image())
+    assert 0 not in answered.prediction.used
+    monkeypatch.setattr(model, "suggest_box", None)  # would fail
+    assert answered.at(None).answered(models).box == answered.guess
+
+
+def test_another_model_looks_for_the_square_itself_but_not_on_a_drawing(models, file):
+    photo = Subject(file, "digits", box=(1, 2, 30, 31), guess=(0, 0, 9, 9), without=(1,))
+    other = photo.asked_of("plain")
+    assert (other.model, other.box, other.guess, other.without) == ("plain", None, None, ())
+    assert Subject(b"drawing", "digits", box=(1, 2, 30, 31)).asked_of("plain").box == (1, 2, 30, 31)
+
+
+def test_a_reason_stands_in_for_an_answer(models, file):
+    answered = Subject(file, "later").answered(models)
+    assert answered.is_answered and answered.prediction is None
+    assert "no memory bank yet" in answered.refusal
+    file.unlink()
+    assert "no longer on the server" in Subject(file, "digits").answered(models).refusal

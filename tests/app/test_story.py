@@ -1,0 +1,96 @@
+"""Events that overlap: what a visitor did last is what stays, and nobody waits for another's search."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import tiny
+
+from app.gradio_patches import GuardedBlocks
+from app.models import Models
+from app.page import build
+from app.session import Session, Subject
+from app.story import Story
+
+
+@pytest.fixture
+def models(page_checkpoints):
+    return Models(page_checkpoints)
+
+
+@pytest.fixture
+def story(models):
+    with GuardedBlocks():
+        story = Story(models)
+        story.place_notice()
+    return story
+
+
+@pytest.fixture
+def photo(tmp_path):
+    tiny.picture(size=(120, 90)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def search(models, monkeypatch):
+    """Searching for the square waits until `go_on` is set; `begun` says that one has begun."""
+    model = models.get("digits")
+    suggest_box = model.suggest_box
+    search = threading.Event()
+    search.begun = threading.Event()
+
+    def slow(image):
+        search.begun.set()
+        assert search.wait(30)
+        return suggest_box(image)
+
+    monkeypatch.setattr(model, "suggest_box", slow)
+    return search
+
+
+def test_what_a_visitor_does_during_a_search_is_what_stays(story, photo, search):
+    session, late = Session(), []
+    asking = threading.Thread(
+        target=lambda: late.append(story.ask(session, Subject(photo, "digits")))
+    )
+    asking.start()
+    assert search.begun.wait(30)
+    shown = story.ask(session, session.subject.at((0, 0, 60, 60)))
+    asked = session.asked
+    assert shown[story.asked] == asked is not None
+    search.set()
+    asking.join()
+    assert late == [{story.session: session}]  # shows nothing
+    assert session.subject.box == (0, 0, 60, 60) and session.asked == asked
+
+
+def test_one_visitors_search_does_not_hold_up_another(story, photo, search):
+    waiting = threading.Thread(target=story.ask, args=(Session(), Subject(photo, "digits")))
+    waiting.start()
+    assert search.begun.wait(30)
+    other = Session()
+    story.ask(other, Subject(photo, "digits", box=(0, 0, 50, 50)))
+    assert other.subject.prediction is not None and waiting.is_alive()
+    search.set()
+    waiting.join()
+
+
+def test_events_of_the_page_do_not_all_stand_in_one_line(models):
+    lines = {}
+    for event in build(models).fns.values():
+        if event.queue and event.fn is not None and event.api_visibility == "private":
+            lines.setdefault(event.concurrency_id, []).append(event)
+    assert len(lines) > 2
+    for line in lines.values():
+        if len(line) > 1:  # where several kinds of event wait together, several are served
+            assert {event.concurrency_limit for event in line} <= {2, 4, "default"}
+
+
+def test_a_refusal_leaves_what_was_looked_at(story, photo):
+    session = Session()
+    story.ask(session, Subject(photo, "digits", box=(0, 0, 50, 50)))
+    before = session.subject
+    refused = story.refuse(session, "No <picture>.")
+    assert session.subject is before and "No &lt;picture&gt;." in refused[story.notice]
