@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app.api import add_endpoints
 from app.gradio_patches import GuardedBlocks
@@ -17,8 +18,10 @@ from app.panels.picture import Picture
 from app.panels.settings import Settings
 from app.panels.top import Top
 from app.session import KEPT
+from app.shell import Shell
 from app.story import Story
-from app.theme import colour_properties, theme
+from app.theme import theme
+from memorywrap.images import MAX_BYTES
 
 
 def build(models: Models) -> gr.Blocks:
@@ -52,10 +55,9 @@ def launch_options() -> dict[str, Any]:
     """What launch() is told wherever the page is hosted: nothing leaves, nothing large comes in."""
     return {
         "theme": theme(),
-        "css": colour_properties() + static("style.css"),
         "js": static("page.js"),
         "footer_links": ["api"],
-        "max_file_size": "10mb",
+        "max_file_size": MAX_BYTES,
         "show_error": False,
         "share": False,
         "ssr_mode": False,
@@ -63,4 +65,5 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
+        "app_kwargs": {"middleware": [Middleware(Shell)]},
     }

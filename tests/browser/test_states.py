@@ -193,7 +193,9 @@ def test_the_last_of_quick_clicks_is_what_stays(visit, model, monkeypatch):
     monkeypatch.setattr(model, "predict", slow)
     for number in (0, 3, 2, 1):
         pick(tab, number)
-    tab.wait_for_function("want => document.querySelector('.mw-sees img')?.src === want", arg=wanted)
+    tab.wait_for_function(
+        "want => document.querySelector('.mw-sees img')?.src === want", arg=wanted
+    )
     expect(maps(tab)).to_have_count(3)
     shown = tab.locator(".mw-panel img[alt='The input']")
     assert shown.get_attribute("src") == seen(tab) == wanted
