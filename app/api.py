@@ -1,7 +1,8 @@
 """The endpoints of the web API: /models, /classify and /explain."""
 
 # No postponed annotations here: Gradio reads the types of the endpoints while the program runs.
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict, cast
 
 from gradio.data_classes import FileDataDict
 from gradio.processing_utils import save_pil_to_cache
@@ -18,8 +19,9 @@ from memorywrap.explanation.figures import figure_parts
 from memorywrap.images import Box
 
 METHODS = tuple(methods())
+_BASELINES = tuple(BASELINES)
 Method = Literal[METHODS]  # type: ignore[valid-type]
-Baseline = Literal[tuple(BASELINES)]  # type: ignore[valid-type]
+Baseline = Literal[_BASELINES]  # type: ignore[valid-type]
 MOST_STEPS = 200
 
 
@@ -84,7 +86,9 @@ class Picture(TypedDict):
 
 def classify(model: MemoryWrapClassifier, image: Image.Image, box: Box | None) -> Prediction:
     """The prediction for a part of an image; the suggested square when none is given."""
-    return model.predict(image, box=model.suggest_box(image) if box is None else box)
+    prediction = model.predict(image, box=model.suggest_box(image) if box is None else box)
+    assert isinstance(prediction, Prediction)
+    return prediction
 
 
 def known(what: str, value: Any, choices: Any) -> str:
@@ -114,14 +118,22 @@ def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
 
 def add_endpoints(models: Models) -> None:
     """Register the public endpoints in the Blocks being built."""
-    default = models.default
+    publish(speaks(_list_models(models)), "models")
+    publish(speaks(_classify_image(models)), "classify", concurrency_limit=2)
+    publish(speaks(_explain_image(models)), "explain", concurrency_limit=1)
 
+
+def _list_models(models: Models) -> Callable[..., Any]:
     def list_models() -> list[Model]:
         """The models: name, title, classes, size of the memory bank, and whether it can answer."""
-        return models.describe()
+        return cast(list[Model], models.describe())
 
+    return list_models
+
+
+def _classify_image(models: Models) -> Callable[..., Any]:
     def classify_image(
-        image: FileDataDict, model: str = default, crop: list[int] | None = None
+        image: FileDataDict, model: str = models.default, crop: list[int] | None = None
     ) -> Answer:
         """Predict the class of an image, with the memory samples that the prediction used.
 
@@ -136,11 +148,16 @@ def add_endpoints(models: Models) -> None:
         """
         classifier = models.get(model)
         picture = read_upload(image)
-        return classify(classifier, picture, checked_box(crop, picture)).to_dict(model)
+        prediction = classify(classifier, picture, checked_box(crop, picture))
+        return cast(Answer, prediction.to_dict(model))
 
+    return classify_image
+
+
+def _explain_image(models: Models) -> Callable[..., Any]:
     def explain_image(
         image: FileDataDict,
-        model: str = default,
+        model: str = models.default,
         method: Method = INTEGRATED_GRADIENTS,
         baseline: Baseline = "white",
         steps: int | None = None,
@@ -167,11 +184,9 @@ def add_endpoints(models: Models) -> None:
         prediction = classify(classifier, picture, checked_box(crop, picture))
         explanation = models.explain(classifier, prediction, **settings)
         gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation)]
-        return explanation.to_dict(model), gallery
+        return cast(ExplainedAnswer, explanation.to_dict(model)), gallery
 
-    publish(speaks(list_models), "models")
-    publish(speaks(classify_image), "classify", concurrency_limit=2)
-    publish(speaks(explain_image), "explain", concurrency_limit=1)
+    return explain_image
 
 
 def _picture(image: Image.Image, caption: str) -> Picture:

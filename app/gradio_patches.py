@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.context import get_blocks_context
 from gradio.data_classes import FileDataDict, ImageData
 
@@ -52,7 +53,7 @@ class GuardedBlocks(gr.Blocks):
                 answer = f"Many people are asking right now: please try again in {wait} seconds."
             return success, answer, state
 
-        waiting.push = push_with_a_sentence
+        waiting.push = push_with_a_sentence  # type: ignore[method-assign]
         return self
 
 
@@ -76,6 +77,7 @@ def publish(function: Callable[..., Any], name: str, **options: Any) -> None:
     (endpoint,) = [fn for fn in blocks.fns.values() if fn.api_name == name]
     parameters = inspect.signature(function).parameters.values()
     for block, parameter in zip(endpoint.inputs, parameters, strict=True):
+        assert isinstance(block, Component)
         block.label = parameter.name
         if parameter.annotation is FileDataDict:  # shown as a file to send, as of gr.Image
-            block._api_info = ImageData.model_json_schema()
+            setattr(block, "_api_info", ImageData.model_json_schema())  # noqa: B010

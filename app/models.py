@@ -22,6 +22,13 @@ class ModelError(ValueError):
     """A model that cannot answer; the message is one sentence for the person who asked."""
 
 
+def reads_digits(config: Config) -> bool:
+    """Whether a model's classes are digits, so that the page's examples and its pad suit it."""
+    return config.data.get("name") == "digits" or all(
+        len(name) == 1 and name.isdigit() for name in config.classes
+    )
+
+
 @dataclass
 class _Entry:
     """One checkpoint folder. `loading` keeps two requests from loading the model at once, `fetching`
@@ -153,7 +160,9 @@ class Models:
         with self.explaining:
             if self._closed.is_set():
                 raise ModelError("This page is being closed.")
-            return classifier.explain(prediction, **settings)
+            explanation = classifier.explain(prediction, **settings)
+            assert not isinstance(explanation, list)
+            return explanation
 
     def download(self, name: str) -> None:
         """Fetch the data set of a model's bank, with a tqdm bar, and draw the bank from it.
@@ -179,7 +188,7 @@ class Models:
         try:
             classifier = self.get(name)
             classifier.predict(_grey_array(classifier.config.image_size))
-            if classifier.has_memory:
+            if classifier.bank is not None:
                 for index in range(len(classifier.bank)):
                     with self.explaining:
                         classifier.warm_paths([index])

@@ -33,19 +33,19 @@ def build(models: Models) -> gr.Blocks:
     with GuardedBlocks(
         title="Memory Wrap", analytics_enabled=False, delete_cache=(KEPT, KEPT)
     ) as demo:
-        story = Story(models)
+        story = Story(models, demo)
         top = Top(story)
         with gr.Row(elem_id="mw-columns"):
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
                 settings = Settings()
             with gr.Column(elem_id="mw-result"):
-                story.panels = [picture, Answer(), Memories(models), Maps(story, settings)]
+                story.panels = [picture, Answer(story), Memories(models), Maps(story, settings)]
         place(render("footer", kept=KEPT // 60))
 
         for panel in reversed(story.panels):  # the maps first: what follows may cancel them
             panel.wire()
-        top.wire(demo)
+        top.wire()
         settings.wire()
         add_endpoints(models)
     return demo.queue(max_size=60, default_concurrency_limit=2)

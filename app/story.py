@@ -48,14 +48,15 @@ class Story:
     that comes when that is no longer looked at is dropped.
     """
 
-    def __init__(self, models: Models):
-        self.models = models
+    def __init__(self, models: Models, page: gr.Blocks):
+        self.models, self.page = models, page
         self.session = gr.State(Session(), time_to_live=KEPT)
         self.asked = gr.State(None)  # a new value asks for the maps
         self.notice: gr.HTML  # placed by the panel of the picture
         self.model: gr.Dropdown  # placed by the panel at the top
         self.panels: list[Panel] = []
         self.explaining: Any = None  # the event that makes the maps
+        self.waiting: gr.HTML  # where the place in line is shown; placed by the panel of the answer
 
     @property
     def outputs(self) -> list[Component]:

@@ -71,6 +71,7 @@ class BorrowingModels(Models):
         """What runs in the forked process: its copies of the locks may be held for ever."""
         classifier, evidence = self._lent[name], _unpacked(packed)
         found = classifier.explain(replace(evidence, bank=classifier.bank), **settings)
+        assert not isinstance(found, list)
         return _packed(replace(found, prediction=evidence))
 
 

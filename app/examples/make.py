@@ -143,12 +143,12 @@ def bus(rng: np.random.Generator, digits: str) -> Image.Image:
     """The lamps of a bus's line number, out of focus."""
     mask = Image.new("L", (26, 20))
     ImageDraw.Draw(mask).text((13, 10), digits, 255, _font(19), anchor="mm", stroke_width=0)
+    lit = np.asarray(mask) > 110
     image = Image.new("RGB", (416, 320), (20, 22, 28))
     draw = ImageDraw.Draw(image)
     for y in range(20):
         for x in range(26):
-            on = mask.getpixel((x, y)) > 110
-            colour = (255, 176, 40) if on else (44, 40, 36)
+            colour = (255, 176, 40) if lit[y, x] else (44, 40, 36)
             draw.ellipse((x * 16 + 2, y * 16 + 2, x * 16 + 13, y * 16 + 13), fill=colour)
     glow = image.filter(ImageFilter.GaussianBlur(11))
     return _photographed(
@@ -172,7 +172,7 @@ def blurred(rng: np.random.Generator, digit: str) -> Image.Image:
     )
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 

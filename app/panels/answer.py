@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.html import place, render
 from app.session import Subject
-from app.story import Updates
+from app.story import Story, Updates
 from memorywrap import Prediction
 
 _TOP = 4  # classes on view
@@ -13,8 +13,8 @@ _TOP = 4  # classes on view
 class Answer:
     """The answer, or why there is none."""
 
-    def __init__(self) -> None:
-        self.html = place(html(None))
+    def __init__(self, story: Story) -> None:
+        self.html = story.waiting = place(html(None))
         self.outputs = [self.html]
 
     def shows(self, subject: Subject | None) -> Updates:

@@ -165,13 +165,14 @@ def _panel(role: str, pixels: Any) -> dict[str, Any]:
         "words": words,
         "image": pixels,
         "map": None,
+        "where": "",
         "lines": ["", ""],
     }
 
 
 def _panel_of(part: FigurePart) -> dict[str, Any]:
     lines = [", ".join(part.details[:2]), ", ".join(part.details[2:])]
-    return {**_panel(part.role, part.image), "map": part.map, "lines": lines}
+    return {**_panel(part.role, part.image), "map": part.map, "where": part.where, "lines": lines}
 
 
 def _is_careless(explanation: Explanation) -> bool:

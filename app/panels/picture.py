@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.html import data_url, render, static
+from app.html import data_url, place, render, static
+from app.models import reads_digits
 from app.session import Session, Subject
-from app.story import ANSWER, SEARCH, Story, Updates
-from app.uploads import checked_box, read_file, uploaded_path
+from app.story import ANSWER, PRIVATE, SEARCH, Story, Updates
+from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap.crop import drawing_box
 from memorywrap.images import ImageError, central_square, read_image
 
@@ -24,6 +25,9 @@ _DRAWING = re.compile(r"^data:image/png;base64,([A-Za-z0-9+/=]{1,400000})$")
 _AT_ONCE: dict[str, Any] = {
     "queue": False
 }  # what a person chose is shown before it is its turn to be answered
+# What a small screen shows below the answer, a large one beside the picture.
+_TO_THE_MAPS = """() => document.querySelector('.mw-explanation')?.scrollIntoView({
+  behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' })"""
 
 
 class Picture:
@@ -49,9 +53,10 @@ class Picture:
                     "crop", elem_id="mw-crop", src="", width=1, height=1, visible=False
                 )
             with gr.Tab("Draw", id="draw"):
+                self.pad_hint = place()
                 self.pad = _scripted("pad", value="", elem_id="mw-draw")
         story.place_notice()
-        self.button = gr.Button("Explain", variant="primary", elem_id="mw-explain")
+        self.button = gr.Button("Go to the maps", elem_id="mw-explain")
         self.examples = gr.HTML(
             value=None,
             html_template=_example_buttons(),
@@ -59,6 +64,7 @@ class Picture:
             apply_default_css=False,
             elem_id="mw-examples",
         )
+        self.no_examples = gr.HTML(visible=False, elem_id="mw-no-examples")
         self.outputs = [self.tabs, self.photo, self.stage, self.pad]
 
     def shows(self, subject: Subject | None) -> Updates:
@@ -70,6 +76,7 @@ class Picture:
         return {self.stage: gr.HTML(value=list(subject.box))}
 
     def wire(self) -> None:
+        """Attach the events."""
         story, model = self._story, self._story.model
         for event, function, given in (
             (self.photo.input, self.opened, self.photo),
@@ -79,18 +86,33 @@ class Picture:
             shown = story.on(
                 event, function, [given, model], preprocess=given is not self.photo, **_AT_ONCE
             )
-            story.then(shown.then, story.answer, **SEARCH)
+            story.then(
+                shown.then,
+                story.answer,
+                show_progress="minimal",
+                show_progress_on=story.waiting,
+                **SEARCH,
+            )
         story.on(self.stage.moved, self.moved, [self.stage], **ANSWER)
         story.on(self.stage.suggest, self.suggested, **SEARCH)
         story.on(self.stage.whole, self.whole, **ANSWER)
         story.on(self.stage.other, self.closed, **_AT_ONCE)
+        if story.models.names:
+            fitting = [self.examples, self.no_examples, self.pad_hint]
+            for chosen in (story.page.load, model.change):
+                chosen(speaks(self.for_model), [model], fitting, **PRIVATE)
         story.on(self.pad.drawn, self.drawn, [self.pad, model], **ANSWER)
         story.on(self.pad.wiped, self.closed, **_AT_ONCE)
-        story.on(self.button.click, self.pressed, **ANSWER)
+        self.button.click(
+            speaks(self.pressed), [story.session], [story.session, story.notice], **PRIVATE
+        )
+        self.button.click(None, js=_TO_THE_MAPS, **PRIVATE)
 
     def opened(self, session: Session, file: Any, model: str) -> Updates:
         """A picture was uploaded, pasted or taken: it is shown. After a refusal the one of before
         stays."""
+        if file is None:  # the camera was opened, or the photo was cleared
+            return {self._story.session: session}
         try:
             return self._shown(session, uploaded_path(file), model)
         except ImageError as error:
@@ -136,10 +158,23 @@ class Picture:
         return self._story.show(session)
 
     def pressed(self, session: Session) -> Updates:
-        """Explain was pressed."""
+        """The maps are wanted in sight, which the browser sees to; without a picture there are
+        none."""
         if session.subject is None:
             return self._story.refuse(session, "There is no image yet: try an example.")
-        return self._story.answer(session)
+        return {self._story.session: session}
+
+    def for_model(self, model: str) -> Updates:
+        """The examples and the words over the pad that go with a model."""
+        config = self._story.models.config(model)
+        digits = reads_digits(config)
+        return {
+            self.examples: gr.update(visible=digits),
+            self.no_examples: gr.update(
+                value=render("no_examples", classes=config.classes), visible=not digits
+            ),
+            self.pad_hint: render("pad_hint", digits=digits, classes=config.classes),
+        }
 
     def _shown(self, session: Session, path: Path, model: str) -> Updates:
         image = read_file(path)

@@ -32,7 +32,8 @@ class Settings:
                 [("automatic", 0), *((str(n), n) for n in (8, 16, 32, 64, 128))],
                 value=0,
                 label="Steps of the maps",
-                info="Of integrated gradients: more are more exact and take longer.",
+                info="Automatic takes more steps where they are needed, until the sum fits. A fixed "
+                "number may be too small, and a larger one is not always more exact.",
             )
 
     @property

@@ -37,13 +37,13 @@ class Top:
             self.about = place()
             self.fetch = gr.Button("", size="sm", visible=False, elem_id="mw-fetch")
 
-    def wire(self, page: gr.Blocks) -> None:
+    def wire(self) -> None:
         """Attach the events, where there is a model at all."""
         if not self._models.names:
             return
         story, model, note = self._story, self.model, [self.about, self.fetch]
         story.on(model.input, story.ask_model, [model], **SEARCH)
-        for event in (page.load, model.change):
+        for event in (story.page.load, model.change):
             event(speaks(self.chosen), model, note, **PRIVATE)
         begun = self.fetch.click(speaks(self.downloading), None, note, **PRIVATE)
         fetched = begun.then(

@@ -24,7 +24,7 @@
     }, { rootMargin: '0px 0px -120px 0px' }).observe(result);
   }
   document.addEventListener('click', (event) => {
-    const asks = event.target.closest('.mw-pill, #mw-explain');
+    const asks = event.target.closest('.mw-pill');
     if (!asks || !result?.classList.contains('mw-away')) return;
     event.preventDefault();
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;

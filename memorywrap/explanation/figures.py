@@ -52,12 +52,15 @@ class FigurePart(NamedTuple):
         details: what it is, in plain words, point by point.
         image: the pixels as the model saw them, at their own size.
         map: the attribution overlay at the same size.
+        where: in which part of the picture most of the support lies, such as "upper left"; empty
+            where nothing supports.
     """
 
     role: str
     details: tuple[str, ...]
     image: Image.Image
     map: Image.Image
+    where: str
 
     @property
     def caption(self) -> str:
@@ -95,6 +98,24 @@ def overlay(
     return enlarged(Image.fromarray(blended.round().astype(np.uint8)), side)
 
 
+def most_support(attribution: Tensor) -> str:
+    """In which ninth of a picture most of the support lies, in words; empty where nothing supports.
+
+    Args:
+        attribution: (3, height, width), any scale; summed over the channels.
+    """
+    support = attribution.sum(dim=0).clamp(min=0).numpy()
+    if not support.any():
+        return ""
+    thirds = [
+        [float(cell.sum()) for cell in np.array_split(rows, 3, axis=1)]
+        for rows in np.array_split(support, 3, axis=0)
+    ]
+    row, column = divmod(int(np.argmax(thirds)), 3)
+    names = (("upper", "middle", "lower")[row], ("left", "middle", "right")[column])
+    return " ".join(dict.fromkeys(names))  # the middle is not called so twice
+
+
 def figure_parts(explanation: Explanation) -> list[FigurePart]:
     """Input, example, and counterfactual or contrast, each with its map, as far as they exist."""
     prediction = explanation.prediction
@@ -105,6 +126,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
             (f"predicted {prediction.classes[prediction.predicted]}",),
             to_pil(prediction.pixels),
             overlay(prediction.pixels, explanation.input_map, side),
+            most_support(explanation.input_map),
         )
     ]
     least = _ROUNDING * float(explanation.input_map.abs().max())
@@ -120,6 +142,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
                 _details(role, prediction, index),
                 to_pil(pixels),
                 overlay(pixels, explanation.memory_maps[index], side, least=least),
+                most_support(explanation.memory_maps[index]),
             )
         )
     return parts

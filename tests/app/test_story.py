@@ -21,8 +21,8 @@ def models(page_checkpoints):
 
 @pytest.fixture
 def story(models):
-    with GuardedBlocks():
-        story = Story(models)
+    with GuardedBlocks() as page:
+        story = Story(models, page)
         story.place_notice()
     return story
 

@@ -119,8 +119,8 @@ def test_maps_that_miss_the_score_come_with_a_warning(visit, monkeypatch):
     pick(tab, 0)
     warnings = tab.locator(".mw-warning")
     expect(warnings).to_have_count(2)  # of the plain maps, and of those against the rival
-    for warning in warnings.all():
-        expect(warning).to_contain_text("Read these maps with care")
+    expect(warnings.first).to_contain_text("Read the maps of “why ")
+    expect(warnings.last).to_contain_text("Read the maps of “which pixels mattered” with care")
 
 
 def test_settings_take_effect_at_once_and_methods_without_a_sum_say_so(visit):
@@ -147,7 +147,7 @@ def test_model_whose_memory_is_missing_says_so_in_place_of_the_answer(visit):
 
 def test_explain_without_an_image_asks_for_one(visit):
     tab = visit()
-    tab.get_by_role("button", name="Explain").click()
+    tab.get_by_role("button", name="Go to the maps").click()
     expect(tab.get_by_role("alert")).to_contain_text("There is no image yet")
     pick(tab, 0)
     expect(tab.locator(".mw-class")).to_be_visible()
@@ -235,7 +235,7 @@ def test_drawing_and_photo_take_each_others_place(visit):
     pick(tab, 0)
     expect(tab.locator(".mw-square")).to_be_visible()
     tab.get_by_role("tab", name="Draw").click()
-    expect(tab.get_by_text("Draw a digit here")).to_be_visible()
+    expect(tab.get_by_text("Draw here")).to_be_visible()
 
 
 def test_everything_is_reached_by_keyboard(visit):

@@ -16,6 +16,7 @@ from memorywrap.explanation.figures import (
     SUPPORT,
     enlarged,
     figure_parts,
+    most_support,
     overlay,
     paper_figure,
     percent,
@@ -148,3 +149,18 @@ def test_rounding_is_not_painted_as_a_map() -> None:
     blank = overlay(pixels, torch.zeros(3, 8, 8), 8)
     assert np.array_equal(np.asarray(overlay(pixels, faint, 8, least=1e-3)), np.asarray(blank))
     assert not np.array_equal(np.asarray(overlay(pixels, faint, 8)), np.asarray(blank))
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"),
+    [(0, 0, "upper left"), (5, 5, "middle"), (11, 6, "lower middle"), (4, 11, "middle right")],
+)
+def test_where_most_support_lies_is_said_in_words(row, column, words):
+    attribution = torch.zeros(3, 12, 12)
+    attribution[:, row, column] = 1.0
+    attribution[:, 0, 11] = -9.0  # what opposes does not count
+    assert most_support(attribution) == words
+
+
+def test_where_nothing_supports_no_place_is_named():
+    assert most_support(-torch.ones(3, 12, 12)) == ""

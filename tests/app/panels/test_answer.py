@@ -33,6 +33,22 @@ def test_names_of_classes_are_text_and_never_markup():
     assert "<b>" not in shown and "&lt;b&gt;a&lt;/b&gt;" in shown and "&amp;amp;" in shown
 
 
+def test_both_numbers_are_explained_in_text_that_can_be_opened_without_a_mouse():
+    gauge = TrustGauge(0.0, (0.0,) * len(SIGNALS))
+    model = tiny.classifier(trust=gauge.to_dict())
+    shown = answer(model.predict(tiny.picture()))
+    assert "title=" not in shown
+    details = shown[shown.index("<details") : shown.index("</details>")]
+    assert "sure</strong> is how" in details and "Right 50 times in 100</strong> judges" in details
+
+
+def test_the_answer_is_a_heading():
+    prediction = tiny.classifier().predict(tiny.picture())
+    heading = re.search("<h2>(.*)</h2>", answer(prediction))[1]
+    name = prediction.classes[prediction.predicted]
+    assert re.sub("<[^>]*>", "", heading) == f"The model says {name}"
+
+
 def test_each_state_speaks():
     asked = Subject(b"", "digits")
     assert "No image yet" in html(None)

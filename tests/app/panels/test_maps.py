@@ -59,7 +59,7 @@ def test_a_sum_that_is_off_is_said_and_warned_of(model, monkeypatch):
     explanation = model.explain(tiny.picture())
     shown = " ".join(explained(explanation).split())
     assert "the sum is off by" in shown and "does not prove" in shown
-    assert shown.count("Read these maps with care") == 1
+    assert shown.count("Read the maps of “which pixels mattered” with care") == 1
 
 
 def test_a_method_without_a_sum_says_so(model):

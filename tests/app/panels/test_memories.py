@@ -5,6 +5,7 @@ from __future__ import annotations
 import tiny
 
 from app.panels.memories import html
+from memorywrap.explanation.figures import percent
 from memorywrap.what_if import FlipSet
 
 
@@ -29,3 +30,25 @@ def test_the_page_names_the_memories_that_hold_the_answer():
 
 def test_a_plain_network_says_that_it_has_no_memory():
     assert "No memory" in html(tiny.classifier("std").predict(tiny.picture()))
+
+
+def test_memories_that_come_in_when_others_go_are_said_to():
+    prediction = tiny.classifier(memory=40).predict(tiny.picture())
+    used = prediction.used
+    late = next(index for index in range(40) if index not in used)
+    both = FlipSet((used[0], late), prediction.predicted, exact=True, limit=20)
+    assert "1 of them was not used at first: it came in when others went" in words(
+        html(prediction, both)
+    )
+    first = FlipSet((used[0],), prediction.predicted, exact=True, limit=20)
+    assert "not used at first" not in words(html(prediction, first))
+
+
+def test_shares_of_certainty_and_of_weight_are_named():
+    prediction = tiny.classifier().predict(tiny.picture())
+    said = words(html(prediction))
+    class_, index = next(pair for pair in prediction.runners_up() if pair[1] is not None)
+    sure = percent(prediction.probabilities[class_])
+    weight = percent(float(prediction.weights[index]))
+    name = prediction.classes[class_]
+    assert f"<strong>{name}</strong>, {sure} sure: its strongest memory has {weight} of the" in said
