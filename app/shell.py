@@ -75,7 +75,7 @@ _HEAD = f"""
 // Gradio's texts follow the browser's language; the page around them is English.
 for (const [name, value] of Object.entries({{ language: 'en', languages: ['en'] }}))
   Object.defineProperty(navigator, name, {{ get: () => value, configurable: true }});
-</script>
+{static("upload.js")}</script>
 <style>
 {colour_properties()}{static("style.css")}
 </style>

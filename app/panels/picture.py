@@ -22,6 +22,13 @@ from memorywrap.images import ImageError, central_square, read_image
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.png"))
 _VIEW = 1000  # longer side of the picture under the crop square, in pixels
 _DRAWING = re.compile(r"^data:image/png;base64,([A-Za-z0-9+/=]{1,400000})$")
+_CAMERA = {  # of a phone, the one that looks at what its owner looks at
+    "video": {
+        "facingMode": {"ideal": "environment"},
+        "width": {"ideal": 1920},
+        "height": {"ideal": 1440},
+    }
+}
 _AT_ONCE: dict[str, Any] = {
     "queue": False
 }  # what a person chose is shown before it is its turn to be answered
@@ -41,7 +48,7 @@ class Picture:
                 self.photo = gr.Image(
                     type="filepath",
                     sources=["upload", "clipboard", "webcam"],
-                    webcam_options=gr.WebcamOptions(mirror=False),
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                     label="Your image",
                     show_label=False,
                     buttons=[],

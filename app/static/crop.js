@@ -30,6 +30,18 @@ function place() {
     style.width = part(box.side, props.width);
   });
   square.classList.toggle('mw-small', box.side * scale() < 110);
+  // A square as high as the picture cannot be moved up or down: such a swipe scrolls.
+  square.classList.toggle('mw-high', box.side >= props.height - 1);
+  tell();
+}
+
+// Where the square is, for those who do not see it.
+function tell() {
+  const per = (value, of) => Math.round((100 * value) / of);
+  square.setAttribute('aria-valuenow', per(box.left, Math.max(1, props.width - box.side)));
+  square.setAttribute('aria-valuetext', `${per(box.left, props.width)} % from the left, `
+    + `${per(box.top, props.height)} % from the top, ${Math.round(box.side)} pixels wide, `
+    + `in a picture of ${props.width} by ${props.height}`);
 }
 
 function show() {
@@ -57,12 +69,13 @@ function preview() {
   const sees = document.querySelector('.mw-sees img');
   if (!sees || !image.naturalWidth) return;
   const canvas = document.createElement('canvas');
-  canvas.width = canvas.height = 32;
+  const size = sees.naturalWidth || 32; // the model's own, as long as its picture is there
+  canvas.width = canvas.height = size;
   const ratio = image.naturalWidth / props.width;
   const context = canvas.getContext('2d');
   context.imageSmoothingQuality = 'high';
   context.drawImage(
-    image, box.left * ratio, box.top * ratio, box.side * ratio, box.side * ratio, 0, 0, 32, 32);
+    image, box.left * ratio, box.top * ratio, box.side * ratio, box.side * ratio, 0, 0, size, size);
   sees.src = canvas.toDataURL();
 }
 
@@ -71,21 +84,66 @@ function at(event) {
   return { x: (event.clientX - area.left) / scale(), y: (event.clientY - area.top) / scale() };
 }
 
-frame.addEventListener('pointerdown', (event) => {
-  if (event.button > 0 || !box) return;
-  const corner = event.target.dataset.corner;
-  const point = at(event);
-  if (!corner && !square.contains(event.target)) {
-    box = fit({ ...box, left: point.x - box.side / 2, top: point.y - box.side / 2 });
-  }
-  drag = { corner, point, start: { ...box } };
+// A finger that comes down beside the square scrolls the page, unless it only taps. Two fingers
+// anywhere on the picture resize the square. The mouse takes the square along from where it clicks.
+const fingers = new Map(); // of the touches on the picture: where each one is
+let tap = null;
+let pinch = null;
+
+function centre(point) {
+  box = fit({ ...box, left: point.x - box.side / 2, top: point.y - box.side / 2 });
+}
+
+function spread() {
+  const [one, two] = [...fingers.values()];
+  return Math.max(1, Math.hypot(one.x - two.x, one.y - two.y));
+}
+
+function grab(event, corner) {
+  drag = { corner, point: at(event), start: { ...box } };
   square.setPointerCapture(event.pointerId);
   square.focus({ preventScroll: true });
   event.preventDefault();
+}
+
+frame.addEventListener('pointerdown', (event) => {
+  if (event.button > 0 || !box) return;
+  const isTouch = event.pointerType === 'touch';
+  if (isTouch) fingers.set(event.pointerId, at(event));
+  if (fingers.size === 2) {
+    const start = drag ? drag.start : { ...box };
+    pinch = { start, spread: spread() };
+    drag = tap = null;
+    return;
+  }
+  if (fingers.size > 2) return;
+  const { corner } = event.target.dataset;
+  if (!corner && !square.contains(event.target)) {
+    if (isTouch) {
+      tap = { x: event.clientX, y: event.clientY };
+      return;
+    }
+    centre(at(event));
+  }
+  grab(event, corner);
   place();
 });
 
+// Else the browser would take two fingers for zooming or scrolling.
+frame.addEventListener('touchstart', (event) => {
+  if (event.touches.length > 1) event.preventDefault();
+}, { passive: false });
+
 frame.addEventListener('pointermove', (event) => {
+  if (fingers.has(event.pointerId)) fingers.set(event.pointerId, at(event));
+  if (pinch && fingers.size === 2) {
+    const { start } = pinch;
+    const side = (start.side * spread()) / pinch.spread;
+    const by = (side - start.side) / 2;
+    box = fit({ side, left: start.left - by, top: start.top - by });
+    place();
+    preview();
+  }
   if (!drag) return;
   const { corner, point, start } = drag;
   const x = at(event).x - point.x;
@@ -113,13 +171,27 @@ frame.addEventListener('pointermove', (event) => {
 });
 
 let settle = null;
-const release = () => {
-  if (!drag) return;
-  drag = null;
-  send();
-};
-frame.addEventListener('pointerup', release);
-frame.addEventListener('pointercancel', release);
+frame.addEventListener('pointerup', (event) => {
+  fingers.delete(event.pointerId);
+  if (tap && Math.hypot(event.clientX - tap.x, event.clientY - tap.y) < 10) {
+    centre(at(event));
+    preview();
+    send();
+  } else if ((drag && !pinch) || (pinch && !fingers.size)) {
+    send();
+  }
+  tap = drag = null;
+  if (!fingers.size) pinch = null;
+});
+frame.addEventListener('pointercancel', (event) => { // the browser scrolls: nothing was meant
+  fingers.delete(event.pointerId);
+  if (drag || pinch) {
+    box = { ...(drag || pinch).start };
+    place();
+    preview();
+  }
+  tap = drag = pinch = null;
+});
 
 square.addEventListener('keydown', (event) => {
   const step = Math.max(1, box.side * (event.shiftKey ? 0.25 : 0.05));

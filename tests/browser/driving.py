@@ -43,6 +43,17 @@ def touches(tab, *points: tuple[float, float]) -> None:
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def pinch(tab, at: tuple[float, float], before: float, after: float) -> None:
+    """Two fingers about a point move apart, or together; distances in pixels."""
+    session, (x, y) = tab.context.new_cdp_session(tab), at
+    for step in range(6):
+        half = (before + (after - before) * step / 5) / 2
+        fingers = [{"x": x - half, "y": y, "id": 0}, {"x": x + half, "y": y, "id": 1}]
+        kind = "touchMove" if step else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def seen(tab) -> str:
     """What the model sees, as an address that changes with it."""
     return tab.locator(".mw-sees img").get_attribute("src")
