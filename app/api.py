@@ -16,7 +16,7 @@ from memorywrap import MemoryWrapClassifier, Prediction
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, methods
 from memorywrap.explanation.figures import figure_parts
-from memorywrap.images import Box
+from memorywrap.images import Box, refuse_plain
 
 METHODS = tuple(methods())
 _BASELINES = tuple(BASELINES)
@@ -88,6 +88,7 @@ def classify(model: MemoryWrapClassifier, image: Image.Image, box: Box | None) -
     """The prediction for a part of an image; the suggested square when none is given."""
     prediction = model.predict(image, box=model.suggest_box(image) if box is None else box)
     assert isinstance(prediction, Prediction)
+    refuse_plain(prediction.pixels)
     return prediction
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from app.models import ModelError, Models
 from app.uploads import read_file
 from memorywrap import Prediction
-from memorywrap.images import Box, ImageError, read_image
+from memorywrap.checkpoints.config import library_versions
+from memorywrap.images import Box, ImageError, read_image, refuse_plain
 
 KEPT = (
     3600  # seconds that an upload stays on the server at least, and a session after its last event
@@ -56,6 +59,16 @@ class Subject:
         """
         return read_file(self.source) if isinstance(self.source, Path) else read_image(self.source)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What it takes to ask the same again; part of the numbers that a person saves."""
+        data = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "crop": None if self.box is None else list(self.box),
+            "without": list(self.without),
+            "versions": library_versions(),
+        }
+
     def at(self, box: Box | None, *, moved: bool = False) -> Subject:
         """The same picture with another square; None lets the model guess."""
         return replace(self, box=box, moved=moved, prediction=None, refusal="")
@@ -74,9 +87,10 @@ class Subject:
             if box is None:
                 box = guess = guess or classifier.suggest_box(image)
             prediction = classifier.predict(image, box=box, without=self.without)
+            assert isinstance(prediction, Prediction)
+            refuse_plain(prediction.pixels)
         except (ImageError, ModelError) as error:
             return replace(self, box=box, guess=guess, refusal=str(error))
-        assert isinstance(prediction, Prediction)
         return replace(self, box=box, guess=guess, prediction=prediction)
 
 

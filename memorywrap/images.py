@@ -17,6 +17,7 @@ Box = tuple[int, int, int, int]
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 25_000_000
+_NOISE = 2  # levels of 256 that compression may add to one plain colour
 
 
 class ImageError(ValueError):
@@ -69,6 +70,24 @@ def to_input(image: Image.Image, size: int, box: Box | None = None) -> Tensor:
     if box != (0, 0, size, size) or image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def refuse_plain(pixels: Tensor) -> None:
+    """What is one plain colour to the model has nothing to classify, such as white strokes on a
+    transparent ground, which is laid on white.
+
+    Args:
+        pixels: uint8 (3, height, width), what the model sees.
+
+    Raises:
+        ImageError: all pixels are alike.
+    """
+    by_channel = pixels.flatten(1)
+    if int((by_channel.amax(dim=1) - by_channel.amin(dim=1)).max()) <= _NOISE:
+        raise ImageError(
+            "The picture is one plain colour to the model: move the square, or lay what is "
+            "transparent on another colour than white."
+        )
 
 
 def to_unit(pixels: Tensor, device: torch.device | None = None) -> Tensor:

@@ -8,9 +8,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from memorywrap.images import MAX_BYTES, ImageError, central_square, read_image, to_input, to_pil
+from memorywrap.images import (
+    MAX_BYTES,
+    ImageError,
+    central_square,
+    read_image,
+    refuse_plain,
+    to_input,
+    to_pil,
+)
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -241,3 +250,17 @@ def test_wide_integers_of_eight_bits_keep_their_scale(tmp_path):
     values = np.full((4, 4), 200, dtype=np.int32)
     Image.fromarray(values).save(tmp_path / "grey.tif")
     assert read_image(tmp_path / "grey.tif").getpixel((0, 0)) == (200, 200, 200)
+
+
+def test_what_is_one_plain_colour_to_the_model_is_refused():
+    strokes = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    strokes.paste((255, 255, 255, 255), (20, 10, 40, 50))  # white on nothing
+    with pytest.raises(ImageError, match="one plain colour to the model"):
+        refuse_plain(to_input(read_image(strokes), 32))
+    almost = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    almost[1, 2, 3] += 2
+    with pytest.raises(ImageError, match="one plain colour"):
+        refuse_plain(almost)
+    almost[1, 2, 3] += 1
+    refuse_plain(almost)
+    refuse_plain(torch.stack([almost[0] * 0, almost[1], almost[2] * 0]))

@@ -77,7 +77,7 @@ class Maps:
         models = self._story.models
         prediction, classifier = subject.prediction, models.get(subject.model)
         if not classifier.has_memory:
-            return {self.html: "", **self._files(prediction, subject.model)}
+            return {self.html: "", **self._files(subject, prediction)}
         settings = checked_settings(method, baseline, steps)
         explanation = models.explain(classifier, prediction, **settings)
         rivalry = None
@@ -87,19 +87,21 @@ class Maps:
             return {self.html: gr.skip()}
         return {
             self.html: explained(explanation, rivalry),
-            **self._files(explanation, subject.model),
+            **self._files(subject, explanation),
         }
 
-    def _files(self, result: Explanation | Prediction, model: str) -> Updates:
+    def _files(self, subject: Subject, result: Explanation | Prediction) -> Updates:
         """The figure and the JSON as files that Gradio serves, and deletes with the other uploads."""
         folder = Path(get_upload_folder()) / secrets.token_hex(16)
         folder.mkdir(parents=True)
         text = folder / "memory-wrap.json"
-        text.write_text(json.dumps(result.to_dict(model), indent=2), encoding="utf-8")
+        told = {**result.to_dict(subject.model), "asked": subject.to_dict()}
+        text.write_text(json.dumps(told, indent=2), encoding="utf-8")
         figure = gr.DownloadButton(visible=False)
         if isinstance(result, Explanation):
             drawing = folder / "memory-wrap.png"
-            paper_figure(result).save(drawing)
+            title = self._story.models.config(subject.model).title
+            paper_figure(result, model=title).save(drawing)
             figure = gr.DownloadButton(value=str(drawing), interactive=True, visible=True)
         numbers = gr.DownloadButton(value=str(text), interactive=True, visible=True)
         return {self.figure: figure, self.numbers: numbers}

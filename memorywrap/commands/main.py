@@ -20,7 +20,7 @@ from memorywrap.devices import use_threads
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, methods
 from memorywrap.explanation.figures import enlarged, figure_parts, paper_figure
-from memorywrap.images import ImageError, read_image
+from memorywrap.images import ImageError, read_image, refuse_plain
 from memorywrap.loading import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.measures.speed import bench, time_page
 from memorywrap.prediction import Prediction
@@ -122,9 +122,11 @@ def _predict(
     if options.without and not classifier.has_memory:
         raise ValueError("--without: this model has no memory samples to do without")
     try:
-        return classifier.predict(image, box=box, without=options.without)
+        prediction = classifier.predict(image, box=box, without=options.without)
     except IndexError as error:
         raise ValueError(f"--without: {error}") from error
+    refuse_plain(prediction.pixels)
+    return prediction
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
@@ -171,7 +173,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
     """The figure, each picture with its map, and the JSON; returns what was written."""
-    pictures = {"figure": paper_figure(explanation)}
+    pictures = {"figure": paper_figure(explanation, model=model)}
     for part in figure_parts(explanation):
         pictures[part.role] = enlarged(part.image)
         pictures[f"{part.role}-map"] = enlarged(part.map)

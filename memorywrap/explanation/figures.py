@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
     from memorywrap.prediction import Prediction
 
 Colour = tuple[int, int, int]
+
+_PAPER = "Memory Wrap: La Rosa, Capobianco, Nardi, arXiv 2106.01440"
 
 
 class Side(NamedTuple):
@@ -148,12 +151,13 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
     return parts
 
 
-def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
+def paper_figure(explanation: Explanation, *, scale: int = 2, model: str = "") -> Image.Image:
     """The paper's figure: input, example, and counterfactual or contrast, each beside its map.
 
     Args:
         explanation: what to show.
         scale: device pixels per pixel of the layout; 2 is crisp in print and on dense screens.
+        model: what the model is called. With it the figure names the model, the day and the paper.
     """
     prediction = explanation.prediction
     parts = figure_parts(explanation)
@@ -182,6 +186,9 @@ def paper_figure(explanation: Explanation, *, scale: int = 2) -> Image.Image:
     if explanation.converged is False:
         made += " (above the tolerance: read the maps with care)"
     sheet.text((margin, top + 28 + side + 40), made, 13, _QUIET)
+    if model:
+        source = f"{model}, {date.today().isoformat()}. {_PAPER}"
+        sheet.text((margin, top + 28 + side + 60), source, 13, _QUIET)
     return sheet.image
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 import tiny
 from gradio_client import Client, handle_file
+from PIL import Image
 
 from app.uploads import NOT_AN_UPLOAD
 from memorywrap.explanation.explanation import methods
@@ -238,6 +240,35 @@ def test_damaged_and_oversized_images_are_refused(post, upload, number_plate, en
     assert "25 megapixels" in said(
         encoded(number_plate.resize((5001, 5000)), "PNG", compress_level=1)
     )
+
+
+def test_a_picture_of_one_colour_is_refused(post, upload, encoded):
+    image = {"path": upload(encoded(Image.new("RGB", (50, 50), "white"))), "meta": FILE}
+    for endpoint in ("classify", "explain"):
+        assert "one plain colour to the model" in assert_one_sentence(*post(endpoint, image))
+
+
+def test_while_a_memory_is_downloaded_other_models_answer(
+    page, post, upload, number_plate, encoded, monkeypatch
+):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(recipe, *, fetch):
+        begun.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr("app.models.draw_bank", slow)
+    fetching = threading.Thread(target=page.models.download, args=("later",))
+    fetching.start()
+    try:
+        assert begun.wait(30)
+        image = {"path": upload(encoded(number_plate)), "meta": FILE}
+        assert "is being downloaded" in assert_one_sentence(*post("classify", image, "later"))
+        event, _ = post("classify", image, "digits")
+        assert event == "complete" and fetching.is_alive()
+    finally:
+        go_on.set()
+        fetching.join()
 
 
 def test_upload_over_ten_megabytes_is_refused_with_a_reason(page):

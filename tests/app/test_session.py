@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 
 import pytest
 import tiny
+from PIL import Image
 
 from app.models import Models
 from app.session import Session, Subject
@@ -75,3 +77,18 @@ def test_a_reason_stands_in_for_an_answer(models, file):
     assert "no memory bank yet" in answered.refusal
     file.unlink()
     assert "no longer on the server" in Subject(file, "digits").answered(models).refusal
+
+
+def test_a_picture_of_one_colour_is_refused_with_what_to_do(models, tmp_path):
+    Image.new("RGB", (60, 40), (240, 240, 240)).save(tmp_path / "plain.png")
+    refusal = Subject(tmp_path / "plain.png", "digits").answered(models).refusal
+    assert "one plain colour to the model: move the square" in refusal
+
+
+def test_what_was_asked_can_be_asked_again(models, file):
+    answered = Subject(file, "digits", without=(3,)).answered(models)
+    told = answered.to_dict()
+    assert told["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert "torch" in told["versions"]
+    again = models.get("digits").predict(file, box=told["crop"], without=told["without"])
+    assert again.to_dict("digits") == answered.prediction.to_dict("digits")

@@ -164,3 +164,13 @@ def test_where_most_support_lies_is_said_in_words(row, column, words):
 
 def test_where_nothing_supports_no_place_is_named():
     assert most_support(-torch.ones(3, 12, 12)) == ""
+
+
+def test_the_figure_names_model_day_and_paper_when_it_is_told_the_model(explanation):
+    plain, named, other = (
+        np.asarray(paper_figure(explanation, scale=1, model=model)) for model in ("", "A", "B")
+    )
+    assert plain.shape == named.shape
+    changed = (plain != named).any(axis=(1, 2))
+    assert changed.any() and not changed[:-60].any() and not changed[-16:].any()
+    assert (named != other).any()
