@@ -101,10 +101,11 @@ class Story:
     def answer(self, session: Session) -> Updates:
         """The answer to what is looked at, on all panels."""
         subject = session.subject
-        if subject is not None and not subject.is_answered:
-            answered = subject.answered(self.models)
-            if not session.look_at(answered, instead_of=subject):
-                return {self.session: session}
+        if subject is None or subject.is_answered:  # what came was refused, which stays to be read
+            return {self.session: session, self.asked: session.ask()}
+        answered = subject.answered(self.models)
+        if not session.look_at(answered, instead_of=subject):
+            return {self.session: session}
         return self.show(session)
 
     def ask_model(self, session: Session, model: str) -> Updates:

@@ -94,3 +94,6 @@ def test_a_refusal_leaves_what_was_looked_at(story, photo):
     before = session.subject
     refused = story.refuse(session, "No <picture>.")
     assert session.subject is before and "No &lt;picture&gt;." in refused[story.notice]
+    again = story.answer(session)  # what follows an upload, refused or not
+    assert story.notice not in again and again[story.asked] == session.asked
+    assert story.notice not in story.answer(Session())
