@@ -56,7 +56,8 @@ def completed(html: str) -> str:
     html = _PREVIEWS.sub("", html)
     limits = f'data-most-bytes="{MAX_BYTES}" data-most-pixels="{MAX_PIXELS}"'
     html = html.replace("<html", f"<html {limits}", 1)
-    return html.replace("</head>", _HEAD + "</head>", 1)
+    html = html.replace("</head>", _HEAD + "</head>", 1)
+    return re.sub(r"<body[^>]*>", lambda body: body[0] + _FIRST, html, count=1)
 
 
 def _is_html(message: Message) -> bool:
@@ -66,6 +67,10 @@ def _is_html(message: Message) -> bool:
     )
 
 
+# The first stop of the Tab key, and where answers are told to those who listen.
+_FIRST = """
+<a class="mw-skip" href="#mw-result">Skip to the answer</a>
+<p id="mw-status" class="mw-unseen" role="status"></p>"""
 _HEAD = f"""
 <meta property="og:type" content="website">
 <meta property="og:title" content="{_TITLE}">
@@ -75,7 +80,7 @@ _HEAD = f"""
 // Gradio's texts follow the browser's language; the page around them is English.
 for (const [name, value] of Object.entries({{ language: 'en', languages: ['en'] }}))
   Object.defineProperty(navigator, name, {{ get: () => value, configurable: true }});
-{static("upload.js")}</script>
+{static("upload.js")}{static("access.js")}</script>
 <style>
 {colour_properties()}{static("style.css")}
 </style>

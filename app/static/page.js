@@ -1,20 +1,21 @@
-// Once per visit, when the page is there: the colour scheme that the person chose, and the pill.
+// Once per visit, when the page is there: the colours and the size of type that the person chose, and the pill.
 () => {
-  const body = document.body;
-  const button = () => document.querySelector('#mw-dark');
-  const tell = () => {
-    const dark = body.classList.contains('dark');
-    button()?.setAttribute('aria-pressed', String(dark));
-  };
-  const remembered = (() => { try { return localStorage.getItem('mw-scheme'); } catch { return null; } })();
-  if (remembered) body.classList.toggle('dark', remembered === 'dark');
-  tell();
-  document.addEventListener('click', (event) => {
-    if (!event.target.closest('#mw-dark')) return;
-    const dark = body.classList.toggle('dark');
-    try { localStorage.setItem('mw-scheme', dark ? 'dark' : 'light'); } catch { /* private mode */ }
+  const recall = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
+  const keep = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private mode */ } };
+  const toggle = (id, target, name, key, [on, off]) => {
+    const tell = () => document.querySelector(id)
+      ?.setAttribute('aria-pressed', String(target.classList.contains(name)));
+    const remembered = recall(key);
+    if (remembered) target.classList.toggle(name, remembered === on);
     tell();
-  });
+    document.addEventListener('click', (event) => {
+      if (!event.target.closest(id)) return;
+      keep(key, target.classList.toggle(name) ? on : off);
+      tell();
+    });
+  };
+  toggle('#mw-dark', document.body, 'dark', 'mw-scheme', ['dark', 'light']);
+  toggle('#mw-large', document.documentElement, 'mw-large', 'mw-type', ['large', 'usual']);
 
   // Below one column's worth of screen a pill carries the answer while the result is out of sight.
   const result = document.querySelector('#mw-result');
