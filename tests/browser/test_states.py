@@ -212,7 +212,7 @@ def test_the_last_of_quick_clicks_is_what_stays(visit, model, monkeypatch):
 def test_maps_of_a_picture_that_was_left_do_not_arrive(visit, held):
     tab = visit()
     pick(tab, 0)
-    tab.locator(".mw-busy").first.wait_for()
+    tab.locator(".mw-panel .mw-busy").first.wait_for()
     tab.get_by_role("button", name="Another picture").click()
     expect(tab.get_by_text("No image yet.")).to_be_visible()
     held.set()
