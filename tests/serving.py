@@ -21,7 +21,9 @@ def page_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from memorywrap.checkpoints.config import Config
 
     folder = tmp_path_factory.mktemp("checkpoints")
-    tiny.classifier(title="Random", memory=20, data={"name": "digits"}).save_pretrained(folder / "digits")
+    tiny.classifier(title="Random", memory=20, data={"name": "digits"}).save_pretrained(
+        folder / "digits"
+    )
     tiny.classifier("std", title="Plain").save_pretrained(folder / "plain")
     recipe = {"dataset": "cifar10", "seed": 0, "size": 100}
     later = MemoryWrapClassifier(Config("Later", "compact", tiny.CLASSES, bank=recipe))
