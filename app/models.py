@@ -11,8 +11,8 @@ from typing import Any
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
-from memorywrap.data.folders import DataError
-from memorywrap.data.sets import bank_at_hand, data_title, draw_bank
+from memorywrap.data.banks import bank_at_hand, draw_bank
+from memorywrap.data.sets import DataError, data_title
 from memorywrap.loading import load_classifier
 
 _log = logging.getLogger(__name__)

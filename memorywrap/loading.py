@@ -12,15 +12,9 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.config import Config
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import (
-    DataError,
-    Split,
-    balanced,
-    digest_of,
-    draw_bank,
-    interleaved,
-    load_data,
-)
+from memorywrap.data.banks import digest_of, draw_bank
+from memorywrap.data.sampling import balanced, interleaved
+from memorywrap.data.sets import DataError, Split, data_set, load_data
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +31,8 @@ def load_classifier(
         DataError: the bank's data set is not there.
     """
     classifier = MemoryWrapClassifier.from_pretrained(folder, device=device)
-    if classifier.has_memory and classifier.bank is None:
-        recipe = classifier.config.bank
+    recipe = classifier.config.bank
+    if recipe is not None and classifier.has_memory and classifier.bank is None:
         drawn = draw_bank(recipe, fetch=fetch)
         classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
         if recipe.get("digest", digest_of(drawn)) != digest_of(drawn):
@@ -61,12 +55,10 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
     """
     if "name" not in config.data:
         raise DataError("this checkpoint does not say what it was trained on: no bank can be drawn")
-    samples = config.data.get("samples", config.data.get("train"))
-    if config.data["name"] == "digits" and most is not None:
+    name, samples = config.data["name"], config.data.get("samples", config.data.get("train"))
+    if samples is not None and most is not None and data_set(name).rendered:
         samples = min(samples, most)
-    return load_data(
-        config.data["name"], samples=samples, seed=config.data.get("seed", 0), fetch=fetch
-    ).train
+    return load_data(name, samples=samples, seed=config.data.get("seed", 0), fetch=fetch).train
 
 
 def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:

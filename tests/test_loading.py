@@ -6,7 +6,8 @@ import pytest
 import tiny
 import torch
 
-from memorywrap.data.sets import Split, balanced
+from memorywrap.data.sampling import balanced
+from memorywrap.data.sets import Split
 from memorywrap.loading import legible_bank, random_bank
 
 

@@ -16,11 +16,9 @@ import pytest
 import torch
 from serving import page, page_checkpoints
 
-from memorywrap import loading
 from memorywrap.commands import main as cli
 from memorywrap.commands import train as commands_training
-from memorywrap.data import sets as datasets
-from memorywrap.data.sets import ImageData, Split
+from memorywrap.data.sets import DATA_SETS, DataSet, ImageData, Split, Wanted
 from memorywrap.measures import speed as bench
 
 __all__ = ["page", "page_checkpoints"]
@@ -64,14 +62,16 @@ def test_python_runs_as_it_stands(code, here, request, capsys):
 def shortened(monkeypatch, tmp_path):
     """Commands do all they do but for the hours: tiny data sets, no training, short timings."""
 
-    def load_data(name: str, **_: object) -> ImageData:
-        classes = tuple("0123456789")
-        split = Split(torch.zeros(20, 3, 32, 32, dtype=torch.uint8), torch.arange(20) % 10)
-        version = {"name": name, "format": "png", "train": 20, "test": 20}
-        return ImageData(name, classes, split, split, version)
+    def load(self: DataSet, wanted: Wanted) -> ImageData:
+        train, test = (
+            Split(torch.zeros(count, 3, 32, 32, dtype=torch.uint8), torch.arange(count) % 10)
+            for count in (wanted.samples or 20, 20)
+        )
+        version = {"name": self.name, "format": "png", "train": len(train), "test": 20}
+        return ImageData(self.name, tuple("0123456789"), train, test, version)
 
-    for module in (commands_training, datasets, loading):
-        monkeypatch.setattr(module, "load_data", load_data)
+    for record in DATA_SETS.values():
+        monkeypatch.setattr(type(record), "load", load)
     result = {"measured": {"digits:test": {"accuracy": 90.0, "images": 20}}}
     monkeypatch.setattr(commands_training, "train_and_measure", lambda *_, **__: result)
     monkeypatch.setattr(commands_training, "epochs_within", lambda *_: 3)

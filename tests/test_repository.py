@@ -18,7 +18,7 @@ from PIL import Image
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.card import CARD
 from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
-from memorywrap.data.sets import PUBLIC
+from memorywrap.data.sets import data_set
 
 ROOT = Path(__file__).parents[1]
 CODE = [
@@ -120,7 +120,7 @@ def test_models_of_public_data_ship_without_its_images():
     assert {folder.name for folder in shipped} >= {"digits", "cifar10"}
     for folder in shipped:
         model = MemoryWrapClassifier.from_pretrained(folder)
-        if model.config.data["name"] in PUBLIC:
+        if data_set(model.config.data["name"]).public:
             assert model.bank is None and not (folder / BANK).exists()
             assert model.config.bank["dataset"] == model.config.data["name"]
             pictures = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)

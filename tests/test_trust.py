@@ -13,7 +13,8 @@ import torch
 from memorywrap import MemoryWrapClassifier, loading
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.commands.main import main
-from memorywrap.data.sets import Split, digest_of
+from memorywrap.data.banks import digest_of
+from memorywrap.data.sets import Split
 from memorywrap.images import to_pil
 from memorywrap.measures.trust_report import compare, fit_gauge, is_better, markdown
 from memorywrap.trust import (

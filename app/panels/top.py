@@ -10,8 +10,7 @@ from app.html import place, render
 from app.models import ModelError, Models
 from app.story import PRIVATE, SEARCH, Story, Updates
 from app.uploads import speaks
-from memorywrap.data.published import DOWNLOAD_MEGABYTES
-from memorywrap.data.sets import data_title
+from memorywrap.data.sets import data_title, known_data_set
 
 _PROGRESS = gr.Progress(track_tqdm=True)
 
@@ -85,7 +84,8 @@ class Top:
         """What the model knows, which memory it lacks, and what went wrong in fetching it."""
         missing = self._models.missing(model)
         title = None if missing is None else data_title(missing)
-        megabytes = None if missing is None else DOWNLOAD_MEGABYTES.get(missing)
+        record = None if missing is None else known_data_set(missing)
+        megabytes = None if record is None else record.megabytes
         classes = self._models.config(model).classes
         label = f"Download {title} (about {megabytes} MB)"
         return {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import read_config
-from memorywrap.data.sets import describe
+from memorywrap.data.sets import describe, known_data_set
 
 CARD = "README.md"
 
@@ -76,12 +76,9 @@ def _data(config: Config) -> str:
     data = config.data
     if not data:
         return "Not recorded."
-    if data["name"] == "digits":
-        return (
-            f"{data['train']:,} pictures of digits, rendered by the code in `memorywrap/data/digits` "
-            f"(version {data['renderer']}, seed {data['seed']}): printed and drawn digits as "
-            "photographs, screenshots and drawing pads show them. No photograph was trained on."
-        )
+    record = known_data_set(data["name"])
+    if record is not None and record.account:
+        return record.account.format_map(data)
     drawn = f", of which {data['samples']:,} were drawn" if "samples" in data else ""
     return f"{describe(data)}{drawn}."
 
@@ -136,8 +133,9 @@ def _limits(config: Config) -> str:
         ),
         f"It sees one square of {config.image_size} x {config.image_size} pixels and no more.",
     ]
-    if config.data.get("name") == "digits":
-        limits.append("One digit at a time, about upright and in the middle of the square.")
+    record = known_data_set(config.data.get("name", ""))
+    if record is not None and record.limits:
+        limits.append(record.limits)
     if config.bank is not None:
         limits.append(
             f"Its bank of {config.bank['size']} samples is drawn from {config.bank['dataset']}, "

@@ -14,7 +14,7 @@ from memorywrap import loading
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import Split, describe, load_data, load_test
+from memorywrap.data.sets import Split, data_names, describe, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
 from memorywrap.measures import accuracy, explanation_report, trust_report
@@ -26,7 +26,7 @@ from memorywrap.training.recipes import BANK_SIZE, Training, overridden, recipe_
 from memorywrap.training.replicate import SEEDS, TABLES
 from memorywrap.training.runs import RunFolder
 
-_DATA_HELP = "digits, cifar10, svhn, cinic10 or folder:PATH"
+_DATA_HELP = data_names()
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -362,7 +362,7 @@ def _setting(text: str) -> tuple[str, str]:
 def add_download(parser: argparse.ArgumentParser) -> None:
     """The argument `--download`, wherever a data set may be missing."""
     parser.add_argument(
-        "--download", action="store_true", help="fetch cifar10 or svhn where it is missing"
+        "--download", action="store_true", help="fetch the data set where it is missing"
     )
 
 

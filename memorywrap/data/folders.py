@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
+from memorywrap.data.cache import Tensors, cached
+from memorywrap.data.sets import DataError, DataSet, ImageData, Split, Wanted, register_data_set
 from memorywrap.images import ImageError, read_image, to_input
 
 SIZE = 32
@@ -20,56 +18,77 @@ SIZE = 32
 TEST_SHARE, SPLIT_SEED = 0.2, 0
 _NAMED = 5  # unreadable files are named up to so many, then counted
 
-Cache = Callable[[str, Callable[[], dict[str, Tensor]]], dict[str, Tensor]]
-Arrays = tuple[Tensor, Tensor]  # images uint8 (n, 3, 32, 32) and labels int64 (n,)
-
 _log = logging.getLogger(__name__)
 
 
-class DataError(ValueError):
-    """A data set that cannot be used; the message says what is wrong and what to do."""
-
-
-def read_folder(
-    folder: Path, cached: Cache
-) -> tuple[tuple[str, ...], Arrays, Arrays, dict[str, Any]]:
-    """Class names, training images, test images and a version of an image folder.
+def read_folder(name: str, folder: Path, *, only_test: bool = False) -> ImageData:
+    """The data set that an image folder holds; its version has a digest of all pixels and labels.
 
     Args:
-        folder: holds train/CLASS/* and test/CLASS/*, or CLASS/* alone, which is then split.
-        cached: gives the tensors kept under a key, or makes and keeps them.
+        name: what the data set is called.
+        folder: holds train/CLASS/* and test/CLASS/*; or CLASS/* or train/CLASS/* alone, of which a
+            part is then kept for testing.
+        only_test: whether no training images are wanted; test/CLASS/* alone is enough then.
 
     Raises:
-        DataError: missing folder, no images, fewer than two classes, an empty class, or test
-            classes that differ from the training classes.
+        DataError: missing folder, no images, fewer than two classes, an empty class, test classes
+            that differ from the training classes, or test images alone where training images are
+            wanted.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    parts = [folder / "train", folder / "test"]
-    present = [part for part in parts if part.is_dir()]
-    if len(present) == 2:
-        classes, test_classes = (_classes(part) for part in present)
-        _check_same(classes, test_classes)
-        (train, kinds), (test, test_kinds) = (_read(part, classes, cached) for part in present)
-        split = "train and test folders"
-    else:
-        alone = present[0] if present else folder
-        classes = _classes(alone)
-        arrays, kinds = _read(alone, classes, cached)
-        train, test = _divided(arrays, classes)
-        test_kinds, split = Counter(), f"{TEST_SHARE:.0%} for testing, seed {SPLIT_SEED}"
+    classes, train, test, formats, split = _splits(folder, only_test)
     digest = hashlib.sha256()
-    for images, labels in (train, test):
-        digest.update(images.numpy().tobytes())
-        digest.update(labels.numpy().tobytes())
+    for tensor in (train.images, train.labels, test.images, test.labels):
+        digest.update(tensor.numpy().tobytes())
     version = {
-        "format": "+".join(sorted((kinds + test_kinds).keys())),
+        "name": name,
+        "format": "+".join(sorted(formats)),
         "split": split,
-        "train": len(train[1]),
-        "test": len(test[1]),
+        "train": len(train),
+        "test": len(test),
         "digest": digest.hexdigest()[:12],
     }
-    return classes, train, test, version
+    return ImageData(name, classes, train, test, version)
+
+
+def _splits(folder: Path, only_test: bool) -> tuple[tuple[str, ...], Split, Split, set[str], str]:
+    """Class names, training images, test images, file formats, and how the two were told apart."""
+    for_training, for_testing = folder / "train", folder / "test"
+    if not for_testing.is_dir():
+        alone = for_training if for_training.is_dir() else folder
+        classes = _classes(alone)
+        images, formats = _read(alone, classes)
+        how = f"{TEST_SHARE:.0%} for testing, seed {SPLIT_SEED}"
+        return classes, *_divided(images, classes), formats, how
+    if for_training.is_dir():
+        classes = _classes(for_training)
+        _check_same(classes, _classes(for_testing))
+        train, formats = _read(for_training, classes)
+        test, more = _read(for_testing, classes)
+        return classes, train, test, formats | more, "train and test folders"
+    if only_test:
+        classes = _classes(for_testing)
+        test, formats = _read(for_testing, classes)
+        return classes, test.rows(torch.arange(0)), test, formats, "test folder"
+    raise DataError(
+        f"{folder} has a test folder alone, whose images are never trained on: put images to train "
+        f"on into {for_training}, one folder per class"
+    )
+
+
+class _ImageFolder(DataSet):
+    """Anybody's own images, by the path of their folder."""
+
+    def load(self, wanted: Wanted) -> ImageData:
+        return read_folder(
+            f"{self.name}:{wanted.argument}",
+            Path(wanted.argument).expanduser(),
+            only_test=wanted.samples == 0,
+        )
+
+
+register_data_set(_ImageFolder(name="folder", argument="PATH"))
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -90,8 +109,8 @@ def _check_same(train: tuple[str, ...], test: tuple[str, ...]) -> None:
             )
 
 
-def _read(folder: Path, classes: tuple[str, ...], cached: Cache) -> tuple[Arrays, Counter[str]]:
-    """Images and labels of one split, and how many files of each format there are."""
+def _read(folder: Path, classes: tuple[str, ...]) -> tuple[Split, set[str]]:
+    """One split, and the formats of its files."""
     files = [
         (path, label)
         for label, name in enumerate(classes)
@@ -115,8 +134,8 @@ def _read(folder: Path, classes: tuple[str, ...], cached: Cache) -> tuple[Arrays
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if empty:
         raise DataError(f"{folder}: no readable image in the class {', '.join(empty)}")
-    kinds = Counter(path.suffix.lower().lstrip(".").replace("jpeg", "jpg") for path, _ in files)
-    return (tensors["images"], labels), kinds
+    formats = {path.suffix.lower().lstrip(".").replace("jpeg", "jpg") for path, _ in files}
+    return Split(tensors["images"], labels), formats
 
 
 def _why(path: Path) -> str:
@@ -128,7 +147,7 @@ def _why(path: Path) -> str:
     return ""
 
 
-def _decoded(files: list[tuple[Path, int]], what: str) -> dict[str, Tensor]:
+def _decoded(files: list[tuple[Path, int]], what: str) -> Tensors:
     images = torch.empty(len(files), 3, SIZE, SIZE, dtype=torch.uint8)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     read = torch.ones(len(files), dtype=torch.bool)
@@ -143,15 +162,14 @@ def _decoded(files: list[tuple[Path, int]], what: str) -> dict[str, Tensor]:
     return {"images": images[read], "labels": labels[read], "unread": unread}
 
 
-def _divided(arrays: Arrays, classes: tuple[str, ...]) -> tuple[Arrays, Arrays]:
+def _divided(images: Split, classes: tuple[str, ...]) -> tuple[Split, Split]:
     """Training and test images: a fifth of each class, drawn by a fixed seed, is for testing."""
-    images, labels = arrays
     generator = torch.Generator().manual_seed(SPLIT_SEED)
-    for_test = torch.zeros(len(labels), dtype=torch.bool)
+    for_test = torch.zeros(len(images), dtype=torch.bool)
     for label, name in enumerate(classes):
-        mine = (labels == label).nonzero().flatten()
+        mine = (images.labels == label).nonzero().flatten()
         if len(mine) < 2:
             raise DataError(f"the class {name} has one image: two are needed, one for testing")
         mine = mine[torch.randperm(len(mine), generator=generator)]
         for_test[mine[: max(1, round(TEST_SHARE * len(mine)))]] = True
-    return (images[~for_test], labels[~for_test]), (images[for_test], labels[for_test])
+    return images.rows(~for_test), images.rows(for_test)

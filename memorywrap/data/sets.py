@@ -1,48 +1,42 @@
-"""Data sets: each held as one uint8 tensor per split, with labels and class names."""
+"""Data sets: what is said about each in one record, and how one is loaded by its name.
+
+A data set is one tensor of images per split, with labels and class names. Each kind has a record, a
+`DataSet`, which everything that depends on the kind reads: the recipes of training, the tables, model
+cards, the command line, the page. A new one is a subclass with its `load`, registered by
+`register_data_set`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
-from memorywrap.data.folders import DataError, read_folder
-from memorywrap.data.published import CINIC10_HELP, download, is_downloaded, published
+from memorywrap.data.sampling import reduced
 
 __all__ = [
+    "DATA_SETS",
     "DataError",
+    "DataSet",
     "ImageData",
     "Split",
-    "balanced",
-    "bank_at_hand",
-    "bank_recipe",
-    "data_folder",
+    "Wanted",
+    "data_names",
+    "data_set",
     "data_title",
     "describe",
-    "draw_bank",
-    "interleaved",
+    "known_data_set",
     "load_data",
     "load_test",
-    "reduced",
+    "register_data_set",
 ]
 
-DIGITS_SAMPLES = 60_000
-DIGITS_TEST_SAMPLES = 4_000
-PUBLIC = ("cifar10", "svhn", "cinic10")  # other people's pictures, never put into a checkpoint
-_TITLES = {"cifar10": "CIFAR-10", "svhn": "SVHN", "cinic10": "CINIC-10"}
-_FULL_SIZES = {"cifar10": (50_000, 10_000), "svhn": (73_257, 26_032), "cinic10": (90_000, 90_000)}
-# Added to the seed of the training renders, so that no test render repeats one of them.
-_TEST_SEED_OFFSET = 1_000_003
+
+class DataError(ValueError):
+    """A data set that cannot be used; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +59,7 @@ class ImageData:
     """A data set: class names, training and test images, and where they came from.
 
     Attributes:
-        name: "digits", "cifar10", "svhn", "cinic10" or "folder:PATH".
+        name: as for `load_data`.
         classes: class names; labels index them.
         train, test: the two splits.
         version: what tells this data from other data of the same name; goes into checkpoints.
@@ -78,30 +72,124 @@ class ImageData:
     version: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a data set.
+
+    Attributes:
+        argument: what follows the colon of its name, such as the path in "folder:PATH".
+        samples: training samples: None for all, 0 where only the test images are wanted. What is
+            rendered makes as many; anything else may give more, from which they are then drawn.
+        seed: of rendered images.
+        fetch: whether it may be downloaded.
+    """
+
+    argument: str = ""
+    samples: int | None = None
+    seed: int = 0
+    fetch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(ABC):
+    """What is known of a data set before any of it is read.
+
+    Attributes:
+        name: what it is asked for by, and the folder it lies in.
+        title: what it is called in sentences; its name if not given.
+        argument: what has to follow its name and a colon, such as "PATH"; nothing if not given.
+        sizes: training and test images, where that is known; a copy with fewer says so in tables.
+        mirrors: whether a mirror image shows the same class. Of writing it does not.
+        public: whether the images are other people's, and so never put into a checkpoint.
+        rendered: whether its training images are made by seed, as many as are asked for.
+        megabytes: what a download takes; None where it cannot be downloaded.
+        paper_epochs: how long arXiv 2106.01440 trains on it, or on the likest of its data sets.
+        paper_schedule: how its learning rate falls there, as `Recipe.schedule`.
+        account: what a model card says of it, with {NAME} for entries of its version.
+        limits: what a model card says a model of it cannot do.
+    """
+
+    name: str
+    title: str = ""
+    argument: str = ""
+    sizes: tuple[int, int] | None = None
+    mirrors: bool = True
+    public: bool = False
+    rendered: bool = False
+    megabytes: int | None = None
+    paper_epochs: int = 300
+    paper_schedule: str = "steps"
+    account: str = ""
+    limits: str = ""
+
+    @abstractmethod
+    def load(self, wanted: Wanted) -> ImageData:
+        """The data set as it is on this machine.
+
+        Raises:
+            DataError: it is not there, or cannot be used.
+        """
+
+    def at_hand(self) -> bool:
+        """Whether it can be loaded without a download."""
+        return True
+
+
+DATA_SETS: dict[str, DataSet] = {}
+
+
+def register_data_set(record: DataSet) -> None:
+    """Let a data set be loaded by its name, in the library, the commands and the recipes."""
+    DATA_SETS[record.name] = record
+
+
+def known_data_set(name: str) -> DataSet | None:
+    """The record of a data set by its full name, such as "folder:PATH"; None for other names."""
+    return DATA_SETS.get(name.split(":")[0])
+
+
+def data_set(name: str) -> DataSet:
+    """The record of a data set by its full name, such as "folder:PATH".
+
+    Raises:
+        DataError: no such data set.
+    """
+    record = known_data_set(name)
+    if record is None or bool(record.argument) != (":" in name):
+        raise DataError(f"unknown data set {name!r}: expected {data_names()}")
+    return record
+
+
+def data_names() -> str:
+    """The names that `load_data` takes, for messages and help."""
+    records = sorted(DATA_SETS.values(), key=lambda one: (bool(one.argument), one.public))
+    names = [record.name + (f":{record.argument}" * bool(record.argument)) for record in records]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def load_data(
     name: str, *, samples: int | None = None, seed: int = 0, fetch: bool = False
 ) -> ImageData:
     """A data set by name, with a training set of `samples` drawn by `seed`.
 
     Args:
-        name: "digits", "cifar10", "svhn", "cinic10" or "folder:PATH".
+        name: that of a record in `DATA_SETS`, such as "digits", or "folder:PATH".
         samples: size of the training set; all of it when not given.
-        seed: of the reduced training set; of the renders, for "digits".
-        fetch: download cifar10 or svhn where it is missing.
+        seed: of the reduced training set; of the renders, where it is rendered.
+        fetch: download it where it is missing, if it can be.
 
     Raises:
         DataError: unknown, missing or unusable data.
     """
-    if name == "digits":
-        if samples is not None and samples < 1:
-            raise DataError(f"digits: expected at least 1 training sample, received {samples}")
-        return _digits(DIGITS_SAMPLES if samples is None else samples, seed)
-    data = _from_folder(name, fetch)
-    if samples is None:
+    record = data_set(name)
+    if samples is not None and samples < 1:
+        raise DataError(f"{name}: expected at least 1 training sample, received {samples}")
+    data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch))
+    if samples is None or record.rendered:
         return data
     try:
         rows = reduced(data.train.labels, samples, seed)
-    except DataError as error:
+    except ValueError as error:
         raise DataError(f"{name}: {error}") from error
     version = {**data.version, "samples": samples, "seed": seed}
     return replace(data, train=data.train.rows(rows), version=version)
@@ -110,12 +198,13 @@ def load_data(
 def load_test(
     name: str, classes: Sequence[str] | None = None, *, fetch: bool = False
 ) -> tuple[ImageData, Split]:
-    """The split that "NAME:test" or "NAME:train" means (test if not said), and its data set.
+    """The split that "NAME:test" or "NAME:train" means (test if not said), and its data set, which
+    may come without training images where those are not meant.
 
     Args:
         name: as for `load_data`, with the split after a colon.
         classes: the class names a model predicts; the data must have the same ones.
-        fetch: download cifar10 or svhn where it is missing.
+        fetch: download it where it is missing, if it can be.
 
     Raises:
         DataError: also where the class names differ.
@@ -123,7 +212,8 @@ def load_test(
     base, part = name, "test"
     if name.endswith((":train", ":test")):
         base, _, part = name.rpartition(":")
-    data = load_data(base, fetch=fetch)
+    samples = None if part == "train" else 0
+    data = data_set(base).load(Wanted(base.partition(":")[2], samples, fetch=fetch))
     if classes is not None and tuple(classes) != data.classes:
         raise DataError(
             f"{base}: its classes differ from the model's: expected {', '.join(classes)}; "
@@ -132,103 +222,10 @@ def load_test(
     return data, data.train if part == "train" else data.test
 
 
-def data_folder() -> Path:
-    """$MEMORYWRAP_DATA, or the user's cache folder."""
-    chosen = os.environ.get("MEMORYWRAP_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "memorywrap"
-
-
-def reduced(labels: Tensor, samples: int, seed: int) -> Tensor:
-    """Indices of `samples` random training samples, the same for the same seed.
-
-    Raises:
-        DataError: more samples than there are.
-    """
-    if not 0 < samples <= len(labels):
-        raise DataError(f"expected 1 to {len(labels)} training samples, received {samples}")
-    return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:samples]
-
-
-def balanced(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Indices of `size` samples, spread over the classes as evenly as possible, drawn by seed."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return order[interleaved(labels[order])[:size]]
-
-
-def interleaved(labels: Tensor) -> Tensor:
-    """Indices that take one sample of each class in turn, in the given order within a class."""
-    ranks = torch.zeros_like(labels)
-    for label in labels.unique():
-        mine = labels == label
-        ranks[mine] = torch.arange(int(mine.sum()))
-    return (ranks * (int(labels.max()) + 1) + labels).argsort()
-
-
-def bank_recipe(data: ImageData, size: int, seed: int) -> dict[str, Any] | None:
-    """How `draw_bank` repeats a bank of this data, for `Config.bank`; None where the bank's images
-    may travel inside the checkpoint."""
-    if data.name not in PUBLIC:
-        return None
-    bank = data.train.rows(balanced(data.train.labels, size, seed))
-    recipe = {"dataset": data.name, "seed": seed, "size": size, "digest": digest_of(bank)}
-    if "samples" in data.version:
-        recipe["samples"] = data.version["samples"]
-    return recipe
-
-
-def digest_of(bank: Split) -> str:
-    """Tells a bank from another one by its pixels and labels."""
-    digest = hashlib.sha256(bank.images.contiguous().numpy().tobytes())
-    digest.update(bank.labels.numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
-    """The images and labels of a bank by its recipe (`Config.bank`); kept after the first time.
-
-    Args:
-        recipe: {"dataset", "seed", "size"}; for a model of a reduced training set also "samples".
-            "digest", where it is there, is what `digest_of` gives for the bank that the model was
-            measured with: other copies of the data set give another bank.
-        fetch: download the data set where it is missing.
-
-    Raises:
-        DataError: the data set is not there.
-    """
-
-    if recipe["dataset"] not in PUBLIC:  # a checkpoint may come from anywhere
-        raise DataError(
-            f"a bank's data set: expected one of {', '.join(PUBLIC)}, received {recipe['dataset']!r}"
-        )
-
-    def draw() -> dict[str, Tensor]:
-        seed = recipe["seed"]
-        data = load_data(recipe["dataset"], samples=recipe.get("samples"), seed=seed, fetch=fetch)
-        bank = data.train.rows(balanced(data.train.labels, recipe["size"], seed))
-        return {"images": bank.images, "labels": bank.labels}
-
-    return Split(**_cached(_bank_key(recipe), draw))
-
-
-def bank_at_hand(recipe: dict[str, Any]) -> bool:
-    """Whether `draw_bank` needs no download: the bank or its data set is on this machine."""
-    name = recipe["dataset"]
-    folder = data_folder() / name
-    drawn = _cache_file(_bank_key(recipe)).is_file()
-    return drawn or (folder / "train").is_dir() or is_downloaded(name, folder)
-
-
-def _bank_key(recipe: dict[str, Any]) -> str:
-    parts = (recipe["dataset"], recipe["seed"], recipe["size"], recipe.get("samples", "all"))
-    return "bank/" + "-".join(str(part).replace("/", "_") for part in parts)
-
-
 def data_title(name: str) -> str:
     """What a data set is called in sentences."""
-    return _TITLES.get(name, name)
+    record = known_data_set(name)
+    return name if record is None else record.title or name
 
 
 def describe(version: dict[str, Any]) -> str:
@@ -236,90 +233,9 @@ def describe(version: dict[str, Any]) -> str:
     name = version["name"]
     if "format" not in version:
         return name
-    notes = ["JPEG copy"] if "jpg" in version["format"] and name in PUBLIC else []
-    if (version["train"], version["test"]) != _FULL_SIZES.get(name):
+    record = known_data_set(name)
+    public, sizes = (False, None) if record is None else (record.public, record.sizes)
+    notes = ["JPEG copy"] if "jpg" in version["format"] and public else []
+    if (version["train"], version["test"]) != sizes:
         notes.append(f"{version['train']:,} training and {version['test']:,} test images")
     return data_title(name) + (f" ({', '.join(notes)})" if notes else "")
-
-
-def _digits(samples: int, seed: int) -> ImageData:
-    from memorywrap.data import digits
-
-    fonts = digits.find_fonts()
-    faces = digits.digest_of_fonts(fonts)
-
-    def rendered(count: int, seed: int, what: str) -> Split:
-        def render() -> dict[str, Tensor]:
-            with tqdm(total=count, desc=f"rendering {what}", unit=" images") as bar:
-                images, labels = digits.render_digits(
-                    count, seed, fonts=fonts, progress=lambda done, _: bar.update(done - bar.n)
-                )
-            return {"images": images, "labels": labels}
-
-        return Split(**_cached(f"digits/{count}-{seed}-{digits.RENDERER}-{faces}", render))
-
-    version = {
-        "name": "digits",
-        "renderer": digits.RENDERER,
-        "faces": faces,
-        "train": samples,
-        "seed": seed,
-        "fonts": [font.name for font in fonts],
-    }
-    return ImageData(
-        "digits",
-        tuple("0123456789"),
-        rendered(samples, seed, "training digits"),
-        rendered(DIGITS_TEST_SAMPLES, seed + _TEST_SEED_OFFSET, "test digits"),
-        version,
-    )
-
-
-def _from_folder(name: str, fetch: bool) -> ImageData:
-    if name.startswith("folder:"):
-        folder = Path(name.removeprefix("folder:")).expanduser()
-    elif name in PUBLIC:
-        folder = data_folder() / name
-    else:
-        raise DataError(
-            f"unknown data set {name!r}: expected digits, {', '.join(PUBLIC)} or folder:PATH"
-        )
-    if name in PUBLIC and not (folder / "train").is_dir():
-        found = published(name, folder)
-        if found is None and fetch:
-            download(name, folder)
-            found = published(name, folder)
-        if found is None:
-            raise DataError(f"{name}: no images in {folder}; {_way_out(name)}")
-        classes, train, test = found
-        version = {"format": "published files", "train": len(train[1]), "test": len(test[1])}
-    else:
-        classes, train, test, version = read_folder(folder, _cached)
-    return ImageData(name, classes, Split(*train), Split(*test), {"name": name, **version})
-
-
-def _way_out(name: str) -> str:
-    if name == "cinic10":
-        return CINIC10_HELP
-    return "add --download to fetch it, or unpack it there as train/CLASS/* and test/CLASS/*"
-
-
-def _cache_file(key: str) -> Path:
-    return data_folder() / "cache" / f"{re.sub(r'[^A-Za-z0-9/_.-]', '_', key)}.safetensors"
-
-
-def _cached(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors from the cache; made, and kept there where it can be written, when it has none."""
-    path = _cache_file(key)
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError):
-        tensors = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(tensors, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError):  # a cache that cannot be written costs time, not the result
-        pass
-    return tensors

@@ -23,7 +23,8 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.sets import ImageData, balanced
+from memorywrap.data.sampling import balanced
+from memorywrap.data.sets import ImageData
 from memorywrap.devices import choose_device
 from memorywrap.images import to_unit
 from memorywrap.loading import legible_bank, load_classifier

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from memorywrap.checkpoints.config import Config
-from memorywrap.data.sets import ImageData, bank_recipe
+from memorywrap.data.banks import bank_recipe
+from memorywrap.data.sets import DataSet, ImageData, data_set
 from memorywrap.training.augment import Augment
 
 BANK_SIZE = 100
@@ -139,15 +140,15 @@ def recipe_for(name: str, data: str, samples: int) -> Recipe:
 
     Args:
         name: "fast" or "paper".
-        data: "digits", "cifar10", "svhn", "folder:..." and so on.
+        data: as for `load_data`.
         samples: size of the training set.
 
     Raises:
-        ValueError: no such recipe.
+        ValueError: no such recipe, or no such data set.
     """
     _one_of("recipe", name, ("fast", "paper"))
-    kind = data.split(":")[0]
-    return _paper(kind) if name == "paper" else _fast(kind, samples)
+    record = data_set(data)
+    return _paper(record) if name == "paper" else _fast(record, samples)
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
@@ -196,11 +197,10 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _paper(kind: str) -> Recipe:
+def _paper(record: DataSet) -> Recipe:
     """arXiv 2106.01440 and its code: SGD with milestones; mirror images are all the augmentation,
     and there is none of digits."""
-    epochs, milestones = (40, (20, 30)) if kind in ("svhn", "digits") else (300, (150, 225))
-    flip = kind not in ("svhn", "digits")
+    epochs = record.paper_epochs
     return Recipe(
         name="paper",
         epochs=epochs,
@@ -208,14 +208,14 @@ def _paper(kind: str) -> Recipe:
         decay_all=True,
         batch=128,
         apart=True,
-        schedule="cosine" if kind == "cinic10" else "steps",
+        schedule=record.paper_schedule,
         warmup=0.0,
-        milestones=milestones,
-        augment=Augment(flip=flip),
+        milestones=(epochs // 2, epochs * 3 // 4),
+        augment=Augment(flip=record.mirrors),
     )
 
 
-def _fast(kind: str, samples: int) -> Recipe:
+def _fast(record: DataSet, samples: int) -> Recipe:
     recipe = Recipe(
         name="fast",
         epochs=16,
@@ -232,9 +232,9 @@ def _fast(kind: str, samples: int) -> Recipe:
         # Fewer images need more passes over them, and smaller batches to make any number of steps.
         epochs = round(16 * (50_000 / samples) ** 0.36)
         recipe = replace(recipe, epochs=epochs, batch=64, memory=50, learning_rate=0.1)
-    if kind not in ("digits", "svhn"):
+    if record.mirrors:
         return recipe
-    photographed = Augment(
+    writing = Augment(
         translate=3,
         cutout=8,
         rotate=8.0,
@@ -245,7 +245,7 @@ def _fast(kind: str, samples: int) -> Recipe:
         colour=0.08,
         invert=0.5,  # house numbers are as often light on dark as dark on light
     )
-    return replace(recipe, augment=photographed, mirror=False)
+    return replace(recipe, augment=writing, mirror=False)
 
 
 def _changed(settings: Any, key: str, text: str) -> Any:

@@ -7,6 +7,7 @@ import io
 import re
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -15,7 +16,7 @@ import tiny
 from driving import choose_model, pick
 from serving import serving
 
-from memorywrap.data import published as downloads
+from memorywrap.data.sets import DATA_SETS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -60,7 +61,9 @@ def publisher(monkeypatch):
     server.online, server.go_on = True, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/cifar-10-binary.tar.gz"
-    monkeypatch.setattr(downloads, "_CIFAR10", (address, hashlib.md5(archive).hexdigest()))
+    record = DATA_SETS["cifar10"]
+    file = replace(record.files[0], url=address, md5=hashlib.md5(archive).hexdigest())
+    monkeypatch.setitem(DATA_SETS, "cifar10", replace(record, files=(file,)))
     yield server
     server.go_on.set()
     server.shutdown()

@@ -13,8 +13,7 @@ from torch import nn
 
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands import main as cli
-from memorywrap.data import sets as datasets
-from memorywrap.data.sets import ImageData, Split
+from memorywrap.data.sets import DATA_SETS, DataSet, ImageData, Split
 from memorywrap.encoders import ENCODERS
 from memorywrap.training import replicate
 from memorywrap.training.recipes import overridden, recipe_for
@@ -103,20 +102,12 @@ def test_copies_of_a_data_set_are_told_apart_by_their_digest(tmp_path):
 def test_rows_that_cannot_be_run_are_left_out_with_a_reason(
     tmp_path, tiny_table, monkeypatch, capsys
 ):
-    known = replicate.load_data
-
-    def load_data(name, *, samples=None, **settings):
-        if samples == 99:
-            raise datasets.DataError("expected 1 to 16 training samples, received 99")
-        return known(name, samples=samples, **settings)
-
-    monkeypatch.setattr(replicate, "load_data", load_data)
     (first, *_) = TABLES["tiny"]
     monkeypatch.setitem(TABLES, "tiny", (dataclasses.replace(first, samples=99), first))
     command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS, "--seeds", "2"]
     assert cli.main(command) == 0
     printed = capsys.readouterr()
-    assert printed.err.count("was left out: expected 1 to 16 training samples") == 2
+    assert printed.err.count("was left out: noise: expected 1 to 16 training samples") == 2
     assert "| noise | 99 | std |  |  | 0 |" in printed.out
     assert len(list(tmp_path.glob("*/result.json"))) == 2  # the other row, over both seeds
 
@@ -161,18 +152,18 @@ def tiny_table(monkeypatch):
         network.embedding_dim = 64
         return network
 
-    def load_data(name, *, samples=None, seed=0, fetch=False):
-        generator = torch.Generator().manual_seed(seed)
-        images = torch.randint(0, 256, (16, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        split = Split(images, torch.arange(16) % 2)
-        version = {"name": name, "format": "png", "train": 16, "test": 16, "seed": seed}
-        return ImageData(name, ("a", "b"), split, split, version)
+    class Noise(DataSet):
+        def load(self, wanted):
+            chance = torch.Generator().manual_seed(wanted.seed)
+            images = torch.randint(0, 256, (16, 3, 32, 32), generator=chance, dtype=torch.uint8)
+            split = Split(images, torch.arange(16) % 2)
+            version = {"name": self.name, "format": "png", "train": 16, "test": 16}
+            return ImageData(self.name, ("a", "b"), split, split, version)
 
     monkeypatch.setitem(ENCODERS, "tiny", encoder)
     noise = tuple(Row("noise", variant, None, "fast", "tiny") for variant in VARIANTS)
     monkeypatch.setitem(TABLES, "tiny", noise)
-    monkeypatch.setattr(replicate, "load_data", load_data)
-    monkeypatch.setattr(datasets, "load_data", load_data)
+    monkeypatch.setitem(DATA_SETS, "noise", Noise(name="noise"))
 
 
 @pytest.mark.slow
