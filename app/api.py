@@ -172,7 +172,7 @@ def _explain_image(models: Models) -> Callable[..., Any]:
             method: integrated_gradients, or another way to attribute, which has no completeness.
             baseline: where the path of the attribution starts.
             steps: path steps; 0 or null lets the completeness error decide. converged is false
-                where even the most steps were not enough.
+                where even the most steps were not enough, and null for a number of steps.
             crop: [left, top, right, bottom] in pixels of the upright image; null for a suggestion.
 
         Returns:

@@ -112,15 +112,8 @@ class MemoryBank:
             ValueError: an image, label or embedding that is not like those of the bank.
         """
         self._check(index)
-        for what, given, present in (
-            ("image", image, self.images[index]),
-            ("embedding", embedding, self.embeddings[index]),
-        ):
-            if (given.shape, given.dtype) != (present.shape, present.dtype):
-                raise ValueError(
-                    f"{what}: expected {present.dtype} {tuple(present.shape)}, "
-                    f"received {given.dtype} {tuple(given.shape)}"
-                )
+        _check_alike("image", image, self.images[index])
+        _check_alike("embedding", embedding, self.embeddings[index])
         _check_label(label)
         images, labels, embeddings = (
             part.clone() for part in (self.images, self.labels, self.embeddings)
@@ -129,12 +122,23 @@ class MemoryBank:
         return MemoryBank(images, labels, embeddings, self.available)
 
     def added(self, images: Tensor, labels: Sequence[int], embeddings: Tensor) -> MemoryBank:
-        """The bank with more samples at its end: uint8 (n, 3, height, width), n labels, (n, dim)."""
+        """The bank with more samples at its end: uint8 (n, 3, height, width), n labels, (n, dim).
+
+        Raises:
+            ValueError: images, labels or embeddings that are not like those of the bank, or not as
+                many of one as of another.
+        """
+        count = len(images)
+        _check_alike("images", images, self.images[:1].expand(count, -1, -1, -1))
+        _check_alike("embeddings", embeddings, self.embeddings[:1].expand(count, -1))
+        if len(labels) != count:
+            raise ValueError(f"labels: expected {count} as of images, received {len(labels)}")
+        kept = [_check_label(int(label)) for label in labels]
         return MemoryBank(
             torch.cat([self.images, images.to(self.images.device)]),
-            torch.cat([self.labels, torch.as_tensor(labels).to(self.labels)]),
+            torch.cat([self.labels, torch.tensor(kept).to(self.labels)]),
             torch.cat([self.embeddings, embeddings.to(self.embeddings)]),
-            torch.cat([self.available, torch.ones(len(images), dtype=torch.bool)]),
+            torch.cat([self.available, torch.ones(count, dtype=torch.bool)]),
         )
 
     def to(self, device: torch.device | str) -> MemoryBank:
@@ -155,6 +159,14 @@ def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
     for index, image in enumerate(bank.images):
         picture.paste(to_pil(image), ((index % columns) * width, (index // columns) * height))
     return picture
+
+
+def _check_alike(what: str, given: Tensor, present: Tensor) -> None:
+    if (given.shape, given.dtype) != (present.shape, present.dtype):
+        raise ValueError(
+            f"{what}: expected {present.dtype} {tuple(present.shape)}, "
+            f"received {given.dtype} {tuple(given.shape)}"
+        )
 
 
 def _check_label(label: int) -> int:

@@ -70,8 +70,10 @@ def _scored(scores: Scores, image: Image.Image, size: int, boxes: list[Box]) -> 
     if not boxes:
         return {}
     sides = torch.tensor([right - left for left, _, right, _ in boxes]) / min(image.size)
-    found = scores(torch.stack(_inputs(image, boxes, size))).cpu() * sides**_PREFER_LARGE
-    return dict(zip(boxes, found.tolist(), strict=True))
+    found = scores(torch.stack(_inputs(image, boxes, size))).cpu()
+    # Of negative scores, as of negative distances, the one nearer to zero is the better one.
+    favoured = found * sides ** (_PREFER_LARGE * found.sign())
+    return dict(zip(boxes, favoured.tolist(), strict=True))
 
 
 def _squares(width: int, height: int, size: int) -> list[Box]:

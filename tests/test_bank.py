@@ -67,6 +67,21 @@ def test_a_sample_unlike_those_of_the_bank_is_refused(bank: MemoryBank) -> None:
         bank.relabelled(2, -1)
 
 
+def test_added_samples_unlike_those_of_the_bank_are_refused(bank: MemoryBank) -> None:
+    images, embeddings = bank.images[:2], bank.embeddings[:2]
+    for wrong in (
+        (images.float() / 255, [1, 1], embeddings),
+        (images[..., :16, :16], [1, 1], embeddings),
+        (images, [1, 1], embeddings[:, :3]),
+        (images, [1, 1], embeddings.double()),
+        (images, [1, 1], embeddings[:1]),
+        (images, [1], embeddings),
+        (images, [1, -1], embeddings),
+    ):
+        with pytest.raises(ValueError, match=r"(images|embeddings|labels?): expected .*, received"):
+            bank.added(*wrong)
+
+
 def test_added_samples_come_last_and_ask_for_new_predictions(bank: MemoryBank) -> None:
     images, _ = tiny.images(2, seed=7)
     added = torch.randn(2, 4)

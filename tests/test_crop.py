@@ -55,9 +55,10 @@ def test_a_small_square_picture_is_taken_whole() -> None:
     assert suggest_box(redness, scene((64, 64), (20, 20), 9), 32) == (0, 0, 64, 64)
 
 
-def test_of_equals_the_largest_is_taken() -> None:
+@pytest.mark.parametrize("score", [1.0, -1.0, -300.0])
+def test_of_equals_the_largest_is_taken(score: float) -> None:
     image = Image.new("RGB", (300, 200))
-    left, _, right, _ = suggest_box(lambda inputs: torch.ones(len(inputs)), image, 32)
+    left, _, right, _ = suggest_box(lambda inputs: torch.full((len(inputs),), score), image, 32)
     assert right - left == 200
 
 

@@ -53,7 +53,8 @@ class Explanation:
 
     @property
     def converged(self) -> bool | None:
-        """False when the error was above the tolerance at the most steps allowed."""
+        """False when the error was above twice the tolerance at the most steps allowed; None for a
+        fixed number of steps and for methods that promise no completeness."""
         return self.integral and self.integral.converged
 
     @property

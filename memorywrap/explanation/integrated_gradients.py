@@ -50,8 +50,8 @@ class Attribution:
         change: F(input, memory) - F(baselines).
         steps: number of path steps taken.
         completeness_error: |sum of all attributions - change| / |change|.
-        converged: whether the error is within twice the tolerance (true for a fixed number of
-            steps).
+        converged: whether the error is within twice the tolerance; None for a fixed number of
+            steps, of which nothing was promised.
     """
 
     input_map: Tensor
@@ -62,7 +62,7 @@ class Attribution:
     change: float
     steps: int
     completeness_error: float
-    converged: bool
+    converged: bool | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ def _averaged(found: Sequence[Attribution], steps: int | None) -> Attribution:
         steps=sum(one.steps for one in found),
         completeness_error=error,
         # Changes of opposite signs leave a mean that is smaller than the errors are used to.
-        converged=all(one.converged for one in found) and _converged(error, steps),
+        converged=_converged(error, steps) and all(one.converged for one in found),
     )
 
 
@@ -219,9 +219,9 @@ def _relative(total: float, change: float) -> float:
     return abs(total - change) / max(abs(change), 1e-12)
 
 
-def _converged(error: float, steps: int | None) -> bool:
+def _converged(error: float, steps: int | None) -> bool | None:
     """Nothing was promised of a fixed number of steps."""
-    return steps is not None or error <= 2 * TOLERANCE
+    return error <= 2 * TOLERANCE if steps is None else None
 
 
 def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit:

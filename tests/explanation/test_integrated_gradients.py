@@ -268,7 +268,13 @@ def test_a_mean_converged_if_all_starts_did_and_its_own_error_is_small() -> None
     assert _averaged([small, small], None).converged
     assert not _averaged([small, missed], None).converged
     assert not _averaged([small, cancelling], None).converged
-    assert _averaged([small, cancelling], 15).converged  # nothing was promised
+    assert _averaged([small, cancelling], 15).converged is None  # nothing was promised
+
+
+def test_a_fixed_number_of_steps_promises_nothing(scene) -> None:
+    encoder, layer, image, memory = scene
+    assert attributed(encoder, layer, image, memory, 1, steps=2).converged is None
+    assert attributed(encoder, layer, image, memory, 1).converged is not None
 
 
 def test_order_of_memory_and_cached_paths_change_nothing(scene) -> None:
