@@ -70,7 +70,9 @@ def test_photo_that_is_too_large_is_shrunk_in_the_browser(visit, reason):
     else:  # lying on its side: 6000 x 5000 for those who look
         turned = Image.Exif()
         turned[274] = 6
-        Image.new("RGB", (5000, 6000), "navy").save(file, "JPEG", exif=turned)
+        photo = Image.new("RGB", (5000, 6000), "navy")
+        photo.paste("gold", (1000, 1000, 4000, 5000))  # one plain colour would be refused as blank
+        photo.save(file, "JPEG", exif=turned)
     tab = visit()
     upload(tab, file.getvalue())
     expect(tab.locator(".mw-class")).to_be_visible()
