@@ -51,7 +51,7 @@ class BorrowingModels(Models):
         name = self._names.get(classifier)
         if name is not None and classifier.has_memory and prediction.bank is classifier.bank:
             # The bank, the largest part of it, is there already.
-            evidence = replace(prediction, bank=None, gauge=None, encoder=None)
+            evidence = replace(prediction, bank=None, gauge=None)
             try:
                 found = _unpacked(self._explain_on_gpu(name, _packed(evidence), settings))
                 return replace(found, prediction=prediction)

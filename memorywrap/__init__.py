@@ -2,6 +2,7 @@
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.encoders import register_encoder
 from memorywrap.explanation.explanation import Explanation
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer
 from memorywrap.prediction import Prediction
@@ -13,4 +14,5 @@ __all__ = [
     "MemoryWrapClassifier",
     "MemoryWrapLayer",
     "Prediction",
+    "register_encoder",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -32,6 +32,8 @@ class MemoryBank:
             samples only sets it to -1 where it rested on them.
         rests_on: bool (memory, memory), the samples used by the prediction for each sample; comes
             and goes with `predicted`.
+        model: fingerprint of the model that made the embeddings and predictions, so that it notices
+            when its weights are others now; None where they came from elsewhere.
 
     Raises:
         ValueError: parts that do not fit each other, or no sample that can be used.
@@ -40,9 +42,10 @@ class MemoryBank:
     images: Tensor
     labels: Tensor
     embeddings: Tensor
-    available: Tensor | None = None
+    available: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
     predicted: Tensor | None = None
     rests_on: Tensor | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         size = len(self.images)
@@ -51,7 +54,7 @@ class MemoryBank:
                 "bank images: expected uint8 (memory, 3, height, width), "
                 f"received {self.images.dtype} {tuple(self.images.shape)}"
             )
-        if self.available is None:
+        if not len(self.available):
             object.__setattr__(self, "available", torch.ones(size, dtype=torch.bool))
         for name in ("labels", "embeddings", "available", "predicted", "rests_on"):
             part = getattr(self, name)
@@ -119,7 +122,7 @@ class MemoryBank:
             part.clone() for part in (self.images, self.labels, self.embeddings)
         )
         images[index], labels[index], embeddings[index] = image, label, embedding
-        return MemoryBank(images, labels, embeddings, self.available)
+        return MemoryBank(images, labels, embeddings, self.available, model=self.model)
 
     def added(self, images: Tensor, labels: Sequence[int], embeddings: Tensor) -> MemoryBank:
         """The bank with more samples at its end: uint8 (n, 3, height, width), n labels, (n, dim).
@@ -139,6 +142,7 @@ class MemoryBank:
             torch.cat([self.labels, torch.tensor(kept).to(self.labels)]),
             torch.cat([self.embeddings, embeddings.to(self.embeddings)]),
             torch.cat([self.available, torch.ones(count, dtype=torch.bool)]),
+            model=self.model,
         )
 
     def to(self, device: torch.device | str) -> MemoryBank:

@@ -20,8 +20,10 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
             raise ValueError(
                 f"device: expected auto, cpu, cuda or mps, received {device}"
             ) from error
-        present = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        if not present.get(chosen.type, lambda: True)():
+        absent = (chosen.type == "cuda" and not torch.cuda.is_available()) or (
+            chosen.type == "mps" and not torch.backends.mps.is_available()
+        )
+        if absent:
             raise ValueError(f"device {device}: there is none on this machine, try cpu")
         return chosen
     if torch.cuda.is_available():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +105,6 @@ def central_square(image: Image.Image) -> Box:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return (left, top, left + side, top + side)
-
-
-def read_images(sources: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
-    """`read_image` for one source or a list of them."""
-    if isinstance(sources, (list, tuple)):
-        return [read_image(source) for source in sources]
-    return [read_image(sources)]
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -6,17 +6,18 @@ Image Classification Models", arXiv 2106.01440, section 3.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from entmax import sparsemax
 from torch import Tensor, nn
 
 Distance = Literal["cosine", "l2", "dot"]
-DISTANCES: tuple[str, ...] = ("cosine", "l2", "dot")
+DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
-# Under the square root of a norm, so that a zero embedding has a defined direction and gradient.
-_NORM_EPSILON = 1e-6
+# Under the square root of a norm, so that a zero embedding has a defined cosine, 0, and gradient; it
+# shortens no embedding that is longer than 1e-4.
+_NORM_EPSILON = 1e-12
 
 
 def similarity(query: Tensor, memory_embeddings: Tensor, distance: Distance = "cosine") -> Tensor:
@@ -66,7 +67,8 @@ def memory_weights(
         (batch, memory) in [0, 1], in the dtype of `query`.
 
     Raises:
-        ValueError: unknown distance, or shapes that do not fit each other.
+        ValueError: unknown distance, shapes that do not fit each other, or a row of the mask without
+            any sample.
     """
     _check_embeddings(query, memory_embeddings)
     # Half precision rounds the similarities enough to change which samples are used, and its
@@ -79,6 +81,12 @@ def memory_weights(
                 raise ValueError(
                     f"mask: expected shape {tuple(scores.shape)} (batch, memory), "
                     f"received {tuple(mask.shape)}"
+                )
+            empty = (~mask.any(dim=1)).nonzero()
+            if len(empty):
+                raise ValueError(
+                    f"mask: expected at least one sample for every query, row {int(empty[0])} "
+                    "allows no sample"
                 )
             scores = scores.masked_fill(~mask, float("-inf"))
         return sparsemax(scores, dim=1).to(query.dtype)

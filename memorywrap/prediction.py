@@ -28,7 +28,7 @@ class Prediction:
         bank: the memory bank; None for a plain network.
         gauge: how to judge the prediction by its evidence, where the model has learned that.
         query: (dim,), embedding of the input; None if it is not known.
-        encoder: stands for the encoder, with its weights, that made the query.
+        model: fingerprint of the model that predicted, see `MemoryBank.model`; None if not known.
     """
 
     pixels: Tensor
@@ -39,7 +39,7 @@ class Prediction:
     bank: MemoryBank | None
     gauge: TrustGauge | None = None
     query: Tensor | None = None
-    encoder: object | None = None
+    model: str | None = None
 
     @cached_property
     def probabilities(self) -> list[float]:
@@ -113,7 +113,7 @@ class Prediction:
 
     def memory(self, index: int) -> dict[str, Any]:
         """One memory sample as the web API describes it."""
-        assert self.bank is not None
+        assert self.bank is not None and self.bank.predicted is not None
         return {
             "index": index,
             "label": self.classes[int(self.bank.labels[index])],

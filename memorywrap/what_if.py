@@ -73,7 +73,7 @@ def flip_set(classifier: MemoryWrapClassifier, prediction: Prediction, limit: in
         return _without(classifier, query, bank, removals, predicted)
 
     size = int(bank.available.sum())
-    singles = [(index,) for index in prediction.used] if size > 1 else []
+    singles: list[tuple[int, ...]] = [(index,) for index in prediction.used] if size > 1 else []
     answer, margins, used = tried(singles)
     found = _best_flip(singles, answer, margins, predicted)
     if found is None and limit >= 2 and size > 2:
@@ -111,10 +111,8 @@ def _without(
         mask = bank.available.repeat(len(chunk), 1)  # (sets, memory)
         for row, removed in enumerate(chunk):
             mask[row, list(removed)] = False
-        queries = query.expand(len(chunk), -1)
-        with torch.no_grad():
-            weights = classifier.head.weights(queries, bank.embeddings, mask.to(query.device))
-            logits = classifier.head.read(queries, bank.embeddings, weights).cpu()
+        read, weights, _ = classifier.read(query.expand(len(chunk), -1), bank, mask)
+        logits = read.cpu()
         others = logits.clone()
         others[:, predicted] = float("-inf")
         answers.append(logits.argmax(dim=1))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.devices import choose_device
-from memorywrap.encoders import CompactEncoder
+from memorywrap.encoders.small import CompactEncoder
 from memorywrap.images import ImageError
 
 
@@ -279,43 +279,6 @@ def test_cuda_gives_the_answers_of_the_cpu(tiny_checkpoint: Path) -> None:
     one, other = cpu.explain(tiny.picture(), steps=4), cuda.explain(tiny.picture(), steps=4)
     torch.testing.assert_close(one.prediction.logits, other.prediction.logits, atol=0.01, rtol=0.01)
     assert other.input_map.device.type == "cpu"
-
-
-def test_the_bank_goes_along_when_the_model_moves():
-    model = tiny.classifier().double()
-    assert model.bank.embeddings.dtype == torch.float64
-    expected = tiny.classifier().predict(tiny.picture()).logits
-    torch.testing.assert_close(model.predict(tiny.picture()).logits.float(), expected)
-
-
-def test_the_bank_is_encoded_anew_by_loaded_weights():
-    model, other = tiny.classifier(seed=3), tiny.classifier(seed=4)
-    model.load_state_dict(other.state_dict())
-    expected = other.make_bank(model.bank.images, model.bank.labels)
-    torch.testing.assert_close(model.bank.embeddings, expected.embeddings)
-    assert model.bank.predicted.tolist() == expected.predicted.tolist()
-
-
-def test_embeddings_have_forward_mode_derivatives():
-    model = tiny.classifier().double()
-    generator = torch.Generator().manual_seed(0)
-    pixels, way = torch.rand(2, 1, 3, 32, 32, generator=generator, dtype=torch.float64)
-    with torch.no_grad():
-        ahead, behind = model.embed(pixels + 1e-5 * way), model.embed(pixels - 1e-5 * way)
-        _, slope = torch.func.jvp(model.embed, (pixels,), (way,))
-    torch.testing.assert_close(slope, (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-7)
-
-
-def test_weights_replaced_more_than_once_are_noticed():
-    model = tiny.classifier()
-    weight, pixels = next(model.encoder.parameters()), torch.rand(2, 3, 32, 32)
-    for _ in range(20):
-        model.paths()
-        for _ in range(2):  # the second tends to lie where the one before the first lay
-            weight.data = torch.randn_like(weight)
-        with torch.no_grad():
-            expected = model.encoder((pixels - model.mean) / model.std)
-            torch.testing.assert_close(model.embed(pixels), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("device", ["tpu9", "cuda:99x"])

@@ -40,6 +40,7 @@ ORDER = (
     "explanation",
     "data",
     "checkpoints",
+    "network",
     "classifier",
     "loading",
     "what_if",

@@ -55,8 +55,7 @@ def classifier(
         _made[key] = (made.state_dict(), made.bank)
     weights, bank = _made[key]
     model = _untrained(config, seed).eval().requires_grad_(False)
-    for name, tensor in model.state_dict().items():
-        tensor.copy_(weights[name])  # loaded as new weights, they would make a trust gauge void
+    model.load_state_dict(weights)
     if bank is not None:
         model.set_bank(copy.deepcopy(bank))
     return model

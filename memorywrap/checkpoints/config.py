@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from memorywrap.encoders import ENCODERS
-from memorywrap.layer import DISTANCES
+from memorywrap.layer import DISTANCES, Distance
 from memorywrap.trust import TrustGauge
 
 VARIANTS: tuple[str, ...] = ("std", "baseline", "memory-wrap")
@@ -37,7 +37,7 @@ class Config:
     encoder: str
     classes: Sequence[str]
     variant: str = "memory-wrap"
-    distance: str = "cosine"
+    distance: Distance = "cosine"
     image_size: int = 32
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.25, 0.25, 0.25)

@@ -44,23 +44,23 @@ class Explanation:
     @property
     def steps(self) -> int | None:
         """Path steps taken."""
-        return self.integral and self.integral.steps
+        return None if self.integral is None else self.integral.steps
 
     @property
     def completeness_error(self) -> float | None:
         """|sum of attributions - change of the logit| / |change of the logit|."""
-        return self.integral and self.integral.completeness_error
+        return None if self.integral is None else self.integral.completeness_error
 
     @property
     def converged(self) -> bool | None:
         """False when the error was above twice the tolerance at the most steps allowed; None for a
         fixed number of steps and for methods that promise no completeness."""
-        return self.integral and self.integral.converged
+        return None if self.integral is None else self.integral.converged
 
     @property
     def input_contribution(self) -> float | None:
         """What the input adds to the attributed logit."""
-        return self.integral and self.integral.input_total
+        return None if self.integral is None else self.integral.input_total
 
     @property
     def memory_contributions(self) -> dict[int, float]:

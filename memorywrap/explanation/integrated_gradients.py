@@ -252,7 +252,7 @@ def _settled(parts: dict[Panel, PathPart], change: float) -> bool:
 def _worst(parts: dict[Panel, PathPart], change: float) -> list[Panel]:
     """The panels with the largest errors, at least one: the others add up to little."""
     left = _error(parts)
-    worst = []
+    worst: list[Panel] = []
     for panel in sorted(parts, key=lambda panel: -abs(parts[panel].error)):
         if worst and left <= SLACK * TOLERANCE * abs(change) / 2:
             break

@@ -19,23 +19,23 @@ Embed = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
 
 
-# Embeddings (n, dim) of the pictures of a pass -> what to weigh them by (n, dim).
-Weigh = Callable[[Tensor], Tensor]
+# Embeddings (n, dim) of the pictures of a pass -> their cotangents (n, dim).
+Cotangents = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What an explanation asks of the encoder: embeddings (n, dim), or gradients (n, 3, height, width)
-    of sum(weights * embeddings) by the pictures.
+    """What an explanation asks of the encoder: embeddings (n, dim), or vector-Jacobian products
+    (n, 3, height, width), the gradients of sum(cotangents * embeddings) by the pictures.
 
     Attributes:
         pictures: (n, 3, height, width) in [0, 1].
-        weights: for gradients: (n, dim), or how to get them once the embeddings are known; None for
-            embeddings.
+        cotangents: for gradients: (n, dim), or how to get them once the embeddings are known; None
+            for embeddings.
     """
 
     pictures: Tensor
-    weights: Weigh | Tensor | None = None
+    cotangents: Cotangents | Tensor | None = None
 
 
 # Yields passes, is sent what it asked for, returns its result.
@@ -75,7 +75,7 @@ def _groups(asked: Mapping[int, Pass]) -> list[list[int]]:
     room: dict[type, int] = {}
     open_: dict[type, list[int]] = {}
     for number, one in asked.items():
-        kind, count = type(one.weights), len(one.pictures)
+        kind, count = type(one.cotangents), len(one.pictures)
         if count > room.get(kind, 0):
             room[kind] = chunk_size(one.pictures.device)
             open_[kind] = []
@@ -95,23 +95,25 @@ def _take(embed: Embed, passes: Sequence[Pass]) -> Sequence[Tensor]:
         with torch.no_grad():
             return torch.cat([embed(chunk) for chunk in chunks])
 
-    graph = None
-    if passes[0].weights is None:
+    ready = [one.cotangents for one in passes if isinstance(one.cotangents, Tensor)]
+    deferred = [one.cotangents for one in passes if callable(one.cotangents)]
+    if not ready and not deferred:
         return embeddings().split(counts)
-    if isinstance(passes[0].weights, Tensor):
-        weights = torch.cat([one.weights for one in passes])
+    graph = None
+    if not deferred:
+        cotangents = torch.cat(ready)
     else:
-        # The graph of one chunk is kept until the weights are known. Those of many would grow
+        # The graph of one chunk is kept until the cotangents are known. Those of many would grow
         # without bound: their pictures are encoded again.
         graph = _with_graph(embed, chunks[0]) if len(chunks) == 1 else None
         known = embeddings() if graph is None else graph[1].detach()
-        weights = torch.cat(
-            [one.weights(rows) for one, rows in zip(passes, known.split(counts), strict=True)]
+        cotangents = torch.cat(
+            [give(rows) for give, rows in zip(deferred, known.split(counts), strict=True)]
         )
-    gradients = []
-    for chunk, weight in zip(chunks, weights.split([len(c) for c in chunks]), strict=True):
+    gradients: list[Tensor] = []
+    for chunk, part in zip(chunks, cotangents.split([len(c) for c in chunks]), strict=True):
         leaf, embedded = graph or _with_graph(embed, chunk)
-        gradients += torch.autograd.grad(embedded, leaf, weight)
+        gradients += torch.autograd.grad(embedded, leaf, part)
     return torch.cat(gradients).split(counts)
 
 

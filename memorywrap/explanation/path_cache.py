@@ -38,7 +38,6 @@ class PathCache:
 
     def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
         self.embed = embed
-        self.encoder = object()  # tells the encoder, with its weights, from any other
         self.most_bytes = most_bytes
         self._lock = threading.Lock()  # of changes to `_rows` and its blocks
         # (start, step, with derivative) -> sample key -> row or rows (dim,)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import captum.metrics
 import torch
@@ -123,9 +124,7 @@ def memory_deletion(
     mask = bank.available.repeat(len(order) + 1, 1)
     for row, index in enumerate(order):
         mask[row + 1 :, index] = False
-    queries = classifier.encode(prediction.pixels[None]).expand(len(mask), -1)
-    weights = classifier.head.weights(queries, bank.embeddings, mask.to(queries.device))
-    logits = classifier.head.read(queries, bank.embeddings, weights)
+    logits = classifier.read(classifier.query(prediction).expand(len(mask), -1), bank, mask).logits
     return logits.softmax(dim=1)[:, prediction.predicted].cpu()
 
 
@@ -203,24 +202,19 @@ def randomisation_check(
         A faithful method comes close to 0.
     """
     original = explain(classifier).abs()
-    copied = MemoryWrapClassifier(classifier.config).to(classifier.device)
-    copied.load_state_dict(classifier.state_dict())
-    copied.eval().requires_grad_(False)
+    copied = copy.deepcopy(classifier).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     layers = [  # of any kind, attention among them: what has weights of its own
         (name, weights)
         for name, module in copied.named_modules()
         if (weights := [own for own in module.parameters(recurse=False) if own.ndim > 1])
     ]
-    bank = classifier.bank
-    assert bank is not None
     found = []
     # Registration order is bottom up, with the head last.
     for name, weights in reversed(layers):
         for weight in weights:
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-        copied.set_bank(replace(bank, embeddings=copied.encode(bank.images), predicted=None))
         found.append((name, rank_correlation(explain(copied).abs(), original)))
     return found
 

@@ -1,0 +1,25 @@
+"""Encoders, image -> embedding: their registry, those that are known, and how trained ones are used.
+
+To add one, write a function that builds it, with `@register_encoder("name")` above, in a module that is
+imported here or in one of your own.
+"""
+
+# What is registered first is named first.
+from memorywrap.encoders import small
+
+# isort: split
+from memorywrap.encoders import published
+from memorywrap.encoders.frozen import FrozenEncoder, folded, mirrored
+from memorywrap.encoders.registry import ENCODERS, create_encoder, embedding_dim, register_encoder
+
+__all__ = [
+    "ENCODERS",
+    "FrozenEncoder",
+    "create_encoder",
+    "embedding_dim",
+    "folded",
+    "mirrored",
+    "published",
+    "register_encoder",
+    "small",
+]

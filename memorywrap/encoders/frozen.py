@@ -1,0 +1,172 @@
+"""Encoders as they are used when they are trained: folded, with preprocessing, and told apart."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class Weights:
+    """Weights as they stand, told from any others.
+
+    Args:
+        tensors: parameters and buffers, always of one module and in one order.
+
+    Attributes:
+        fingerprint: digest of their values in float32; the same for equal weights on any device.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]):
+        self._seen = _seen(tensors)
+        # Held on to: memory that was given back is soon another tensor's, at the same address.
+        self._held = [tensor.untyped_storage() for tensor in tensors]
+        digest = hashlib.blake2b(digest_size=12)
+        for tensor in tensors:
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().data)
+        self.fingerprint = digest.hexdigest()
+
+    def still(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether nobody has changed, moved or replaced them; far quicker than a new digest.
+
+        Changes through `tensor.data`, and within `torch.inference_mode` of tensors that were made
+        there, leave no trace and are not noticed.
+        """
+        return self._seen == _seen(tensors)
+
+
+def _seen(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    # In-place updates raise a tensor's version; moves and replacements change its address.
+    return [
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
+    ]
+
+
+class FrozenEncoder:
+    """An encoder as it stands, in evaluation mode and as fast as it goes, with its preprocessing.
+
+    A copy: what happens to the encoder later does not reach it, nor do gradients go back. Dropped, not
+    copied, where its owner is copied or pickled.
+
+    Args:
+        encoder: images (batch, 3, height, width), normalised -> embeddings (batch, dim).
+        mean, std: (3, 1, 1), of the normalisation of pixels in [0, 1].
+        mirror: whether to embed each image together with its mirror image, see `mirrored`.
+    """
+
+    def __init__(self, encoder: nn.Module, mean: Tensor, std: Tensor, *, mirror: bool):
+        # Made under inference mode, the copy could never be differentiated.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            self.network = folded(encoder)
+            # torch's own annotations do not know of it.
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.mean, self.std = mean.detach().clone(), std.detach().clone()
+        self.mirror = mirror
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1], in the precision of
+        the encoder; differentiable by the pixels."""
+        return embed(self.network, pixels, self.mean, self.std, mirror=self.mirror)
+
+    def in_full_precision(self) -> FrozenEncoder:
+        """Itself, or a float32 copy where it is of half precision: rounding would spoil what an
+        explanation adds up."""
+        network = in_full_precision(self.network)
+        if network is self.network:
+            return self
+        return FrozenEncoder(network, self.mean.float(), self.std.float(), mirror=self.mirror)
+
+
+def in_full_precision(module: nn.Module) -> nn.Module:
+    """The module, or a float32 copy of one of half precision."""
+    halves = any(weight.dtype.itemsize < 4 for weight in module.parameters())
+    return copy.deepcopy(module).float() if halves else module
+
+
+def embed(network: nn.Module, pixels: Tensor, mean: Tensor, std: Tensor, *, mirror: bool) -> Tensor:
+    """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
+    normalised = (pixels.to(mean.dtype) - mean) / std
+    normalised = normalised.contiguous(memory_format=torch.channels_last)
+    return mirrored(network, normalised) if mirror else network(normalised)
+
+
+def folded(encoder: nn.Module) -> nn.Module:
+    """A copy for inference with batch normalisation and average pooling folded into the convolutions
+    before them.
+
+    The same function up to rounding, with fewer products and passes over memory, forwards and
+    backwards. Reaches what stands in one `nn.Sequential`, with pooling allowed between convolution
+    and normalisation: an average does not mind a scale and a shift, nor does a maximum while the
+    scale is positive.
+    """
+    encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
+    for block in [module for module in encoder.modules() if isinstance(module, nn.Sequential)]:
+        for place, norm in enumerate(block):
+            if place == 0 or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            rising = isinstance(block[place - 1], nn.MaxPool2d) and bool((norm.weight > 0).all())
+            pooled = place > 1 and (rising or isinstance(block[place - 1], nn.AvgPool2d))
+            before = place - 2 if pooled else place - 1
+            convolution = block[before]
+            if type(convolution) is nn.Conv2d:
+                block[before] = fuse_conv_bn_eval(convolution, norm)
+                block[place] = nn.Identity()
+        for place in range(1, len(block)):
+            convolution, pool = block[place - 1], block[place]
+            if (
+                isinstance(convolution, nn.Conv2d)
+                and isinstance(pool, nn.AvgPool2d)
+                and _can_join(convolution, pool)
+            ):
+                block[place - 1], block[place] = _joined(convolution, pool), nn.Identity()
+    return encoder
+
+
+def _can_join(convolution: nn.Conv2d, pool: nn.AvgPool2d) -> bool:
+    """Whether `_joined` can make one of the two: in single steps, with zeros around, and windows of
+    the pool that are square and lie side by side."""
+    return (
+        type(convolution) is nn.Conv2d
+        and type(pool) is nn.AvgPool2d
+        and (convolution.stride, convolution.dilation) == ((1, 1), (1, 1))
+        and (convolution.padding_mode, type(convolution.padding)) == ("zeros", tuple)
+        and (type(pool.kernel_size), pool.stride) == (int, pool.kernel_size)
+        and (pool.padding, pool.ceil_mode, pool.divisor_override) == (0, False, None)
+    )
+
+
+def _joined(convolution: nn.Conv2d, pool: nn.AvgPool2d) -> nn.Conv2d:
+    """One convolution in larger steps. Its kernel is the mean of shifted kernels, one for each of the
+    outputs that were averaged: (size + side - 1)^2 products in place of size^2 side^2."""
+    side = cast(int, pool.kernel_size)
+    height, width = convolution.kernel_size
+    joined = nn.Conv2d(
+        convolution.in_channels,
+        convolution.out_channels,
+        (height + side - 1, width + side - 1),
+        stride=side,
+        padding=cast(tuple[int, int], convolution.padding),
+        groups=convolution.groups,
+        bias=False,
+    )
+    shifted = [
+        functional.pad(convolution.weight, (x, side - 1 - x, y, side - 1 - y))
+        for y in range(side)
+        for x in range(side)
+    ]
+    joined.weight = nn.Parameter(torch.stack(shifted).mean(dim=0), requires_grad=False)
+    joined.bias = convolution.bias
+    return joined
+
+
+def mirrored(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The mean of the embeddings (batch, dim) of images (batch, 3, height, width) and of their mirror
+    images: what is left or right of the picture then makes no difference."""
+    both = encoder(torch.cat([images, images.flip(3)]))
+    return both.unflatten(0, (2, -1)).mean(dim=0)
