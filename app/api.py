@@ -14,8 +14,8 @@ from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import MemoryWrapClassifier, Prediction
 from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, methods
 from memorywrap.explanation.figures import figure_parts
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
 from memorywrap.images import Box, refuse_plain
 
 METHODS = tuple(methods())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+import memorywrap
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.card import CARD
 from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
@@ -47,7 +50,10 @@ ORDER = (
     "measures",
     "training",
     "commands",
+    # import names of before
     "cli",
+    "explain",
+    "model_card",
 )
 
 
@@ -190,7 +196,8 @@ def test_importing_does_no_work():
     """Neither a GPU nor the page nor the network is touched before somebody asks for it."""
     code = (
         "import sys, memorywrap, torch; "
-        "bad = {'gradio', 'app', 'huggingface_hub'} & set(sys.modules); "
+        "slow = {'captum', 'matplotlib', 'torchvision', 'scipy'}; "
+        "bad = ({'gradio', 'app', 'huggingface_hub'} | slow) & set(sys.modules); "
         "sys.exit(str(bad) if bad or torch.cuda.is_initialized() else 0)"
     )
     done = subprocess.run(
@@ -201,6 +208,42 @@ def test_importing_does_no_work():
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def python_blocks() -> Iterator[tuple[str, ast.Module]]:
+    """The Python of README and docs, by file."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
+            yield path.name, ast.parse(block)
+
+
+def test_what_is_public_is_what_readme_and_docs_use():
+    used = set()
+    for name, block in python_blocks():
+        for node in ast.walk(block):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "memorywrap":
+                assert node.module == "memorywrap", f"{name} imports from inside: {node.module}"
+                used |= {alias.name for alias in node.names}
+    table = re.findall(r"`(\w+)`", (ROOT / "docs/api.md").read_text("utf-8"))
+    assert used <= set(memorywrap.__all__)
+    assert set(memorywrap.__all__) <= set(table)
+    assert memorywrap.__all__ == sorted(memorywrap.__all__)
+    assert all(getattr(memorywrap, name).__doc__ for name in memorywrap.__all__)
+    assert (ROOT / "memorywrap/py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "home"),
+    [
+        ("memorywrap.explain", "methods", "memorywrap.explanation.methods"),
+        ("memorywrap.explain", "Explanation", "memorywrap.explanation.explanation"),
+        ("memorywrap.model_card", "write_card", "memorywrap.checkpoints.card"),
+        ("memorywrap.cli", "main", "memorywrap.commands.main"),
+    ],
+)
+def test_import_names_of_before_keep_working(before, name, home):
+    old, new = (getattr(importlib.import_module(module), name) for module in (before, home))
+    assert old is new
 
 
 # --- versions and packaging ---

@@ -8,7 +8,7 @@ from app.api import METHODS
 from app.story import PRIVATE, Updates
 from app.uploads import speaks
 from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, has_baseline
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, has_baseline
 
 
 class Settings:

@@ -144,6 +144,12 @@ def _limits(config: Config) -> str:
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Writes the card of each folder on the command line."""
     for argument in sys.argv[1:]:
         print(write_card(argument))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

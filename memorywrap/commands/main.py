@@ -18,8 +18,9 @@ from memorywrap.commands import train as commands_training
 from memorywrap.commands.demo import add_demo
 from memorywrap.devices import use_threads
 from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, methods
+from memorywrap.explanation.explanation import Explanation
 from memorywrap.explanation.figures import enlarged, figure_parts, paper_figure
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
 from memorywrap.images import ImageError, read_image, refuse_plain
 from memorywrap.loading import DRAWN_FROM, load_classifier, random_bank, training_images
 from memorywrap.measures.speed import bench, time_page

@@ -17,7 +17,7 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split, data_names, describe, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
-from memorywrap.measures import accuracy, explanation_report, trust_report
+from memorywrap.measures import accuracy, explanation_report, explanation_tables, trust_report
 from memorywrap.measures.explanation_report import Sizes
 from memorywrap.measures.reports import write_report
 from memorywrap.training import distributed, replicate
@@ -188,7 +188,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         report = _measure_explanations(options, classifier, test)
         result["explanations"] = report
         if not options.json:
-            print("\n" + explanation_report.markdown(report), end="")
+            print("\n" + explanation_tables.markdown(report), end="")
     if options.json:
         print(json.dumps(result))
     return 0
@@ -201,7 +201,7 @@ def _measure_explanations(
     report = explanation_report.measure_explanations(
         classifier, test, train, Sizes(images=options.images), seed=options.seed or 0
     )
-    text, figure = explanation_report.markdown(report), explanation_report.draw(report)
+    text, figure = explanation_tables.markdown(report), explanation_tables.draw(report)
     write_report(options.explanations, "explanations", report, text, figure)
     return report
 

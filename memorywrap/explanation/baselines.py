@@ -39,6 +39,18 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "noise": tuple(f"noise {seed}" for seed in range(_NOISES)),
 }
 
+
+def starts_of(baseline: str) -> tuple[str, ...]:
+    """The starts of a baseline.
+
+    Raises:
+        ValueError: no baseline of that name.
+    """
+    if baseline not in BASELINES:
+        raise ValueError(f"unknown baseline {baseline!r}: expected one of {', '.join(BASELINES)}")
+    return BASELINES[baseline]
+
+
 _WORDS = {
     "white": "a plain white image",
     "black": "a plain black image",

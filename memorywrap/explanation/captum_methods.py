@@ -1,58 +1,100 @@
-"""Captum's attribution methods behind one call, with memory held by closure.
+"""Captum's attribution methods, with memory held by closure.
 
 Captum treats axis 0 of every tensor as the batch, so memory is never passed to it: each picture is
 attributed on its own, the input with all used samples held at their embeddings, a memory sample with
-the input and the other samples held. To add a method, write a function of `_Scalar`, the picture and
-its baseline, and put it into `METHODS`.
+the input and the other samples held. To add a method, write a function of `_Scalar`, the picture, its
+baseline and a generator of chance, with `@_of_one_picture("name")` above.
+
+Captum is imported where it is asked for: it takes longer than all the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-import captum.attr
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from memorywrap.explanation.baselines import BASELINES, STARTS
-from memorywrap.explanation.integrated_gradients import Case, logit_of
+from memorywrap.explanation.baselines import STARTS, starts_of
+from memorywrap.explanation.methods import Case, Maps, logit_of, register_method
 from memorywrap.explanation.passes import Embed
+from memorywrap.explanation.path_cache import PathCache
 
 # Pictures (batch, 3, height, width) -> the attributed logit (batch,).
 _Scalar = Callable[[Tensor], Tensor]
 
-# Random methods draw this many neighbours of the picture, with noise of this standard deviation.
+# (scalar, picture (1, 3, height, width), its baseline, chance) -> map (1, 3, height, width).
+_OfPicture = Callable[[_Scalar, Tensor, Tensor, Generator], Tensor]
+
+# Random methods draw this many neighbours of the picture, with noise of this standard deviation, by
+# this seed: the same call gives the same map.
 _SAMPLES = 16
 _NOISE = 0.1
+_SEED = 0
 
 
-def _saliency(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
-    return captum.attr.Saliency(scalar).attribute(picture, abs=False)
+def _of_one_picture(name: str, *, has_baseline: bool = False) -> Callable[[_OfPicture], _OfPicture]:
+    """Registers a method that attributes a scalar to one picture: it is asked for each picture of
+    each case."""
+
+    def add(of_picture: _OfPicture) -> _OfPicture:
+        @register_method(name, has_baseline=has_baseline)
+        def attribute(
+            embed: Embed,
+            layer: nn.Module,
+            cases: Sequence[Case],
+            *,
+            baseline: str = "white",
+            steps: int | None = None,
+            cache: PathCache | None = None,
+        ) -> list[Maps]:
+            # One that looks at no baseline need not be asked once per start.
+            starts = starts_of(baseline)[: None if has_baseline else 1]
+            return [_attributed(of_picture, embed, layer, case, starts) for case in cases]
+
+        return of_picture
+
+    return add
 
 
-def _input_x_gradient(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
-    return captum.attr.InputXGradient(scalar).attribute(picture)
+@_of_one_picture("saliency")
+def _saliency(scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Generator) -> Tensor:
+    from captum.attr import Saliency
+
+    return Saliency(scalar).attribute(picture, abs=False)
 
 
-def _smoothgrad(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
-    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(scalar))
-    return tunnel.attribute(
-        picture, nt_type="smoothgrad", nt_samples=_SAMPLES, stdevs=_NOISE, abs=False
-    )
+@_of_one_picture("input_x_gradient")
+def _input_x_gradient(
+    scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Generator
+) -> Tensor:
+    from captum.attr import InputXGradient
+
+    return InputXGradient(scalar).attribute(picture)
 
 
-def _gradient_shap(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
-    return captum.attr.GradientShap(scalar).attribute(
-        picture, baselines=baseline, n_samples=_SAMPLES, stdevs=_NOISE
-    )
+@_of_one_picture("smoothgrad")
+def _smoothgrad(scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Generator) -> Tensor:
+    """Smilkov et al., arXiv 1706.03825: the mean gradient at noisy copies of the picture. Captum's
+    draws from the generators of the whole process, which other threads draw from, too."""
+    return _gradients(scalar, _noisy(picture, chance)).mean(dim=0, keepdim=True)
 
 
-def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
+@_of_one_picture("gradient_shap", has_baseline=True)
+def _gradient_shap(scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Generator) -> Tensor:
+    """Lundberg & Lee, arXiv 1705.07874: the gradient at random points between the baseline and noisy
+    copies of the picture, times the way there. Ours for the reason of `_smoothgrad`."""
+    way = _noisy(picture, chance) - baseline
+    at = torch.rand(len(way), 1, 1, 1, generator=chance).to(way)
+    return (_gradients(scalar, baseline + at * way) * way).mean(dim=0, keepdim=True)
+
+
+@_of_one_picture("occlusion", has_baseline=True)
+def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Generator) -> Tensor:
+    from captum.attr import Occlusion
+
     with torch.no_grad():
-        return captum.attr.Occlusion(scalar).attribute(
+        return Occlusion(scalar).attribute(
             picture,
             sliding_window_shapes=(3, 4, 4),
             strides=(3, 2, 2),
@@ -61,55 +103,22 @@ def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor) -> Tensor:
         )
 
 
-# The methods that set out from a baseline; the others look at the picture as it is.
-WITH_BASELINE = ("gradient_shap", "occlusion")
-
-METHODS: dict[str, Callable[[_Scalar, Tensor, Tensor], Tensor]] = {
-    "saliency": _saliency,
-    "input_x_gradient": _input_x_gradient,
-    "smoothgrad": _smoothgrad,
-    "gradient_shap": _gradient_shap,
-    "occlusion": _occlusion,
-}
+def _noisy(picture: Tensor, chance: Generator) -> Tensor:
+    """Copies (samples, 3, height, width) with noise, the same on every device."""
+    noise = torch.randn(_SAMPLES, *picture.shape[1:], generator=chance)
+    return picture.detach() + _NOISE * noise.to(picture)
 
 
-class Maps(NamedTuple):
-    """Attribution maps, each (3, height, width).
+def _gradients(scalar: _Scalar, pictures: Tensor) -> Tensor:
+    from captum.attr import Saliency
 
-    Attributes:
-        input_map: of the input.
-        memory_maps: of the shown samples, by position.
-        contrast_map: of the contrast, as if it stood beside the used samples; None without one.
-    """
-
-    input_map: Tensor
-    memory_maps: dict[int, Tensor]
-    contrast_map: Tensor | None
+    return Saliency(scalar).attribute(pictures.detach().requires_grad_(), abs=False)
 
 
-def attribute(
-    method: str,
-    embed: Embed,
-    layer: nn.Module,
-    case: Case,
-    *,
-    baseline: str = "white",
-    seed: int = 0,
+def _attributed(
+    of_picture: _OfPicture, embed: Embed, layer: nn.Module, case: Case, starts: Sequence[str]
 ) -> Maps:
-    """Attribution maps of one of Captum's methods.
-
-    Args:
-        method: a key of `METHODS`.
-        embed, layer, case: see `attribution.integrated_gradients`.
-        baseline: what occlusion paints with and gradient SHAP starts from; a key of `BASELINES`.
-        seed: of the random methods, so that the same call gives the same map.
-
-    Raises:
-        ValueError: unknown method or baseline.
-    """
-    for what, name, known in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
-        if name not in known:
-            raise ValueError(f"unknown {what} {name!r}: expected one of {', '.join(known)}")
+    """The maps of a case, each the mean over the starts."""
     logit = logit_of(layer, case.target, case.against)
     with torch.no_grad():
         query, embeddings = embed(case.image[None]), embed(case.memory)  # (1, dim), (used, dim)
@@ -131,13 +140,12 @@ def attribute(
         return scalar
 
     def run(scalar: _Scalar, picture: Tensor) -> Tensor:
-        picture = picture[None].clone().requires_grad_()
-        # A method that looks at no baseline need not be asked once per start.
-        starts = BASELINES[baseline][: None if method in WITH_BASELINE else 1]
         maps = []
         for start in starts:
-            with seeded(seed), torch.enable_grad():
-                maps.append(METHODS[method](scalar, picture, STARTS[start](picture))[0].detach())
+            leaf = picture[None].clone().requires_grad_()
+            chance = Generator().manual_seed(_SEED)
+            with torch.enable_grad():
+                maps.append(of_picture(scalar, leaf, STARTS[start](leaf), chance)[0].detach())
         return torch.stack(maps).mean(dim=0)
 
     joined = None
@@ -145,16 +153,3 @@ def attribute(
         joined = run(of_sample(len(case.memory)), case.contrast[0])
     maps = {position: run(of_sample(position), case.memory[position]) for position in case.shown}
     return Maps(run(of_input, case.image), maps, joined)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds what Captum draws from, torch's and NumPy's global generators, and restores both."""
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(state)

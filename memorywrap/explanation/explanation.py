@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from memorywrap.explanation.captum_methods import METHODS, WITH_BASELINE, Maps, attribute
-from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
+from memorywrap.explanation import captum_methods, integrated_gradients
+from memorywrap.explanation.integrated_gradients import Attribution
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, METHODS, Case, Maps, methods
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_unit
 from memorywrap.prediction import Prediction
 
-INTEGRATED_GRADIENTS = "integrated_gradients"
+# Modules whose methods are offered: importing them registers those.
+OFFERED = (integrated_gradients, captum_methods)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +113,9 @@ def explain(
     if method not in methods():
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
     cases = [_case(prediction, against) for prediction in predictions]
-    found: Iterable[Attribution | Maps]
-    if method == INTEGRATED_GRADIENTS:
-        found = integrated_gradients(
-            cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
-        )
-    else:
-        found = (attribute(method, cache.embed, layer, case, baseline=baseline) for case in cases)
+    found = METHODS[method].attribute(
+        cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
+    )
     return [
         _explanation(prediction, method, baseline, against, maps)
         for prediction, maps in zip(predictions, found, strict=True)
@@ -150,7 +148,7 @@ def _explanation(
     method: str,
     baseline: str,
     against: int | None,
-    maps: Attribution | Maps,
+    maps: Maps,
 ) -> Explanation:
     memory_maps = {prediction.used[at]: map_.cpu() for at, map_ in maps.memory_maps.items()}
     if maps.contrast_map is not None and prediction.contrast is not None:
@@ -159,13 +157,3 @@ def _explanation(
     return Explanation(
         prediction, method, baseline, against, maps.input_map.cpu(), memory_maps, integral
     )
-
-
-def methods() -> list[str]:
-    """Names of the attribution methods, the default first."""
-    return [INTEGRATED_GRADIENTS, *METHODS]
-
-
-def has_baseline(method: str) -> bool:
-    """Whether the baseline makes a difference to a method."""
-    return method == INTEGRATED_GRADIENTS or method in WITH_BASELINE

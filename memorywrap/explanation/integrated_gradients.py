@@ -17,8 +17,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from memorywrap.explanation.baselines import BASELINES
-from memorywrap.explanation.joint_path import JointPath, Logit, PathPart
+from memorywrap.explanation.baselines import starts_of
+from memorywrap.explanation.joint_path import JointPath, PathPart
+from memorywrap.explanation.methods import (
+    INTEGRATED_GRADIENTS,
+    Case,
+    Maps,
+    logit_of,
+    register_method,
+)
 from memorywrap.explanation.passes import Embed, Passes, run
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.explanation.quadrature import (
@@ -36,16 +43,12 @@ SLACK = 10  # panels' errors may add up to this many tolerances before their sig
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
-    """Integrated gradients of one logit.
+class Attribution(Maps):
+    """Integrated gradients of one logit; maps are in units of the logit.
 
     Attributes:
-        input_map: (3, height, width), in units of the logit; sums to `input_total`.
-        memory_maps: the same for each memory sample that was asked for, by its position.
-        contrast_map: the same for the contrast, attributed as if it stood beside the used samples:
-            it has no weight at the end of the path, but may have some on the way. None if not asked
-            for; no part of the totals.
-        input_total: contribution of the input to the logit's change along the path.
+        input_total: contribution of the input to the logit's change along the path; the sum of its
+            map. The contrast is no part of the totals.
         memory_totals: (used,), the contribution of every used sample.
         change: F(input, memory) - F(baselines).
         steps: number of path steps taken.
@@ -54,9 +57,6 @@ class Attribution:
             steps, of which nothing was promised.
     """
 
-    input_map: Tensor
-    memory_maps: dict[int, Tensor]
-    contrast_map: Tensor | None
     input_total: float
     memory_totals: Tensor
     change: float
@@ -65,30 +65,7 @@ class Attribution:
     converged: bool | None
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One prediction to attribute: the logit of a class to an image and the samples it used.
-
-    Attributes:
-        image: (3, height, width) in [0, 1].
-        memory: the used samples (used, 3, height, width) in [0, 1].
-        target: the class whose logit is attributed.
-        against: attribute the logit of `target` minus the logit of this class instead.
-        shown: positions of the used samples whose maps are wanted.
-        contrast: a sample (3, height, width) in [0, 1] that was not used and whose map is wanted,
-            with its key.
-        keys: one key per used sample for the cache, as `MemoryBank.keys` gives them.
-    """
-
-    image: Tensor
-    memory: Tensor
-    target: int
-    against: int | None = None
-    shown: Sequence[int] = ()
-    contrast: tuple[Tensor, bytes] | None = None
-    keys: Sequence[bytes] | None = None
-
-
+@register_method(INTEGRATED_GRADIENTS, has_baseline=True)
 def integrated_gradients(
     embed: Embed,
     layer: nn.Module,
@@ -116,14 +93,12 @@ def integrated_gradients(
     Raises:
         ValueError: unknown baseline or fewer than one step.
     """
-    if baseline not in BASELINES:
-        raise ValueError(f"unknown baseline {baseline!r}: expected one of {', '.join(BASELINES)}")
+    starts = starts_of(baseline)
     if steps is not None and steps < 1:
         raise ValueError(f"steps: expected at least 1, received {steps}")
     if any((cache is None) != (case.keys is None) for case in cases):
         raise ValueError("cache and keys: expected both or neither")
     kept = PathCache(embed) if cache is None else cache
-    starts = BASELINES[baseline]
     paths = []
     for number, case in enumerate(cases):
         keys = case.keys
@@ -172,7 +147,7 @@ def _one_path(path: JointPath, steps: int | None, case: Case) -> Passes[Attribut
     input_total = sum(part.input_total for part in parts)
     memory_totals = torch.stack([part.memory_totals for part in parts]).sum(dim=0)
     total = input_total + float(memory_totals.sum())
-    error = _relative(total, change)
+    error = completeness_error(total, change)
     memory_maps, contrast_map = yield from path.memory_maps(parts, case.shown, case.contrast)
     return Attribution(
         input_map=torch.stack([part.input_map for part in parts]).sum(dim=0),
@@ -197,7 +172,7 @@ def _averaged(found: Sequence[Attribution], steps: int | None) -> Attribution:
     input_total = sum(one.input_total for one in found) / len(found)
     memory_totals = mean([one.memory_totals for one in found])
     change = sum(one.change for one in found) / len(found)
-    error = _relative(input_total + float(memory_totals.sum()), change)
+    error = completeness_error(input_total + float(memory_totals.sum()), change)
     return Attribution(
         input_map=mean([one.input_map for one in found]),
         memory_maps={
@@ -214,24 +189,15 @@ def _averaged(found: Sequence[Attribution], steps: int | None) -> Attribution:
     )
 
 
-def _relative(total: float, change: float) -> float:
-    """The completeness error."""
+def completeness_error(total: float, change: float) -> float:
+    """|sum of all attributions - change of the logit| / |change of the logit|: 0 for an exact
+    integral. A necessary check, not a sufficient one: errors of single attributions may cancel."""
     return abs(total - change) / max(abs(change), 1e-12)
 
 
 def _converged(error: float, steps: int | None) -> bool | None:
     """Nothing was promised of a fixed number of steps."""
     return error <= 2 * TOLERANCE if steps is None else None
-
-
-def logit_of(layer: nn.Module, target: int, against: int | None = None) -> Logit:
-    """The logit of a class, or how far it is above the logit of another class."""
-
-    def logit(queries: Tensor, memory: Tensor) -> Tensor:
-        logits = layer(queries, memory)  # (batch, classes)
-        return logits[:, target] if against is None else logits[:, target] - logits[:, against]
-
-    return logit
 
 
 def _steps(parts: dict[Panel, PathPart]) -> int:

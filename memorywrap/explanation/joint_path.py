@@ -6,19 +6,17 @@ automatic steps the head is asked at many more points than the encoder (see `qua
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from memorywrap.explanation.baselines import STARTS
+from memorywrap.explanation.methods import Logit
 from memorywrap.explanation.passes import Pass, Passes
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.explanation.quadrature import Panel, Rule, nodes_of
-
-# (queries (batch, dim), memory (batch, used, dim)) -> what is attributed (batch,)
-Logit = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,15 @@
-"""`memorywrap evaluate --explanations`: every measure of `metrics` on one model, as table and figures."""
+"""`memorywrap evaluate --explanations`: every measure of `explanations` on one model.
+
+Maps are made as the page makes them, with automatic steps.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +19,16 @@ from tqdm import tqdm
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split
 from memorywrap.explanation.baselines import STARTS
-from memorywrap.explanation.captum_methods import Maps, attribute
-from memorywrap.explanation.explanation import (
-    INTEGRATED_GRADIENTS,
-    Explanation,
-    has_baseline,
-    methods,
-)
-from memorywrap.explanation.integrated_gradients import Attribution, Case, integrated_gradients
+from memorywrap.explanation.explanation import Explanation
+from memorywrap.explanation.integrated_gradients import Attribution
+from memorywrap.explanation.methods import METHODS, Case, Maps, has_baseline, methods
 from memorywrap.images import to_unit
 from memorywrap.loading import random_bank
 from memorywrap.measures import explanations as metrics
-from memorywrap.measures.reports import blank_figure
 from memorywrap.prediction import Prediction
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _BASELINE = "white"
-_STEPS = 16  # of integrated gradients where very many maps are needed
+RANDOM = "random order"  # in the place of a method
 _REMOVED = 10  # memory samples taken away, one after the other
 
 
@@ -166,37 +160,56 @@ def _methods(
 ) -> dict[str, dict[str, Any]]:
     """Pixel deletion and insertion, infidelity and sensitivity of each method's input map."""
     found: dict[str, dict[str, Any]] = {}
-    for method in [*methods(), "random order"]:
-        deletion, insertion, infidelity, sensitivity = [], [], [], []
+    for method in [*methods(), RANDOM]:
+        deletion, insertion, perturbed, steps = [], [], [], []
         for number, prediction in enumerate(predictions[: sizes.curves]):
-            score, logit = _scores(classifier, prediction)
+            score, _ = _scores(classifier, prediction)
             picture = to_unit(prediction.pixels, classifier.device)
             start = STARTS[_BASELINE](picture[None])[0]
-            if method == "random order":
+            if method == RANDOM:
                 pixels = picture.shape[1] * picture.shape[2]
                 order = metrics.random_order(pixels, seed + number).to(picture.device)
             else:
-                maps = _input_maps(classifier, prediction, method)
-                order = metrics.pixel_order(maps(picture[None])[0])
+                (maps,) = _attributions(classifier, prediction, method)(picture[None])
+                order = metrics.pixel_order(maps.input_map)
+                if isinstance(maps, Attribution):
+                    steps.append(maps.steps)
+                if number < sizes.perturbed:
+                    perturbed.append(_perturbed(classifier, prediction, method, seed + number))
             deletion.append(metrics.pixel_curve(score, picture, order, start))
             insertion.append(metrics.pixel_curve(score, picture, order, start, insert=True))
-            if method != "random order" and number < sizes.perturbed:
-                if method == "input_x_gradient":
-                    from_start = torch.zeros_like(picture)
-                else:
-                    from_start = start if has_baseline(method) else None
-                pair = metrics.infidelity_and_sensitivity(
-                    logit, picture, maps, start=from_start, seed=seed + number
-                )
-                infidelity.append(pair[0])
-                sensitivity.append(pair[1])
+        infidelity, sensitivity = (
+            np.median(perturbed, axis=0).tolist() if perturbed else (None,) * 2
+        )
         found[method] = {
-            "deletion": torch.stack(deletion).mean(dim=0).tolist(),
-            "insertion": torch.stack(insertion).mean(dim=0).tolist(),
-            "infidelity": float(np.median(infidelity)) if infidelity else None,
-            "sensitivity": float(np.median(sensitivity)) if sensitivity else None,
+            "steps": steps,
+            "infidelity": infidelity,
+            "sensitivity": sensitivity,
         }
+        for name, curves in (("deletion", deletion), ("insertion", insertion)):
+            found[method][name] = torch.stack(curves).mean(dim=0).tolist()
+            found[method][f"{name}_areas"] = [metrics.area(curve) for curve in curves]
     return found
+
+
+def _perturbed(
+    classifier: MemoryWrapClassifier, prediction: Prediction, method: str, seed: int
+) -> tuple[float, float]:
+    """Infidelity and sensitivity of a method's input map."""
+    picture = to_unit(prediction.pixels, classifier.device)
+    start = None  # of maps that are gradients
+    if method == "input_x_gradient":
+        start = torch.zeros_like(picture)
+    elif has_baseline(method):
+        start = STARTS[_BASELINE](picture[None])[0]
+    attributions = _attributions(classifier, prediction, method)
+    return metrics.infidelity_and_sensitivity(
+        _scores(classifier, prediction)[1],
+        picture,
+        lambda pictures: torch.stack([found.input_map for found in attributions(pictures)]),
+        start=start,
+        seed=seed,
+    )
 
 
 def _randomisation(
@@ -214,7 +227,8 @@ def _randomisation(
             ) -> Tensor:
                 again = model.predict_inputs([seen.pixels])[0] if model is not classifier else seen
                 fixed = replace(again, logits=seen.logits)  # the class that was explained
-                return _input_maps(model, fixed, how)(to_unit(seen.pixels, model.device)[None])[0]
+                pictures = to_unit(seen.pixels[None], model.device)
+                return _attributions(model, fixed, how)(pictures)[0].input_map
 
             checks = metrics.randomisation_check(classifier, explain, seed=seed)
             names = [name for name, _ in checks]
@@ -229,10 +243,11 @@ def _culprits(
     train: Split,
     sizes: Sizes,
     seed: int,
-) -> dict[str, list[float]]:
+) -> dict[str, dict[str, list[Any]]]:
     """Samples with a wrong label are planted: area under ROC of finding them by contribution and, to
     compare, by memory weight, and by whether the model itself reads them as their label."""
     found: dict[str, list[float]] = {"by contribution": [], "by weight": [], "by prediction": []}
+    steps: list[int | None] = []
     assert classifier.bank is not None
     size, classes = len(classifier.bank), len(classifier.config.classes)
     for redraw in range(sizes.redraws):
@@ -245,7 +260,8 @@ def _culprits(
         infected = copy.copy(classifier)
         infected.set_bank(replace(bank, labels=labels))
         inputs = [prediction.pixels for prediction in predictions[: sizes.culprit_images]]
-        explanations = infected.explain(infected.predict_inputs(inputs), steps=_STEPS)
+        explanations = infected.explain(infected.predict_inputs(inputs))
+        steps += [explanation.steps for explanation in explanations]
         is_planted = torch.zeros(size, dtype=torch.bool)
         is_planted[planted] = True
         by_contribution = metrics.culprit_scores(explanations, labels)
@@ -257,7 +273,7 @@ def _culprits(
             ("by prediction", by_prediction),
         ):
             found[how].append(metrics.auroc(scores, is_planted))
-    return found
+    return {"areas": found, "steps": steps}
 
 
 def _scores(
@@ -269,7 +285,7 @@ def _scores(
 
     def logits(pictures: Tensor) -> Tensor:
         with torch.no_grad():
-            return classifier.read(classifier.embed(pictures), bank)[0]
+            return classifier.read(classifier.frozen.embed(pictures), bank).logits
 
     return (
         lambda pictures: logits(pictures).softmax(dim=1)[:, predicted],
@@ -277,110 +293,22 @@ def _scores(
     )
 
 
-def _input_maps(
+def _attributions(
     classifier: MemoryWrapClassifier, prediction: Prediction, method: str
-) -> Callable[[Tensor], Tensor]:
-    """Attribution of pictures (batch, 3, height, width) near the prediction's own, with its used
-    samples."""
+) -> Callable[[Tensor], Sequence[Maps]]:
+    """Attribution, as on the page, of pictures (batch, 3, height, width) near the prediction's own,
+    with its used samples."""
     bank = prediction.bank
     assert bank is not None
     paths, layer = classifier.paths(), classifier.head
     memory = to_unit(bank.images[prediction.used], classifier.device)
     keys = [bank.keys[index] for index in prediction.used]
 
-    def maps(pictures: Tensor) -> Tensor:
+    def attributions(pictures: Tensor) -> Sequence[Maps]:
         cases = [
             Case(picture, memory, prediction.predicted, keys=keys) for picture in pictures.detach()
         ]
-        found: Iterable[Attribution | Maps]
-        if method == INTEGRATED_GRADIENTS:
-            found = integrated_gradients(
-                paths.embed, layer, cases, baseline=_BASELINE, steps=_STEPS, cache=paths
-            )
-        else:
-            found = (
-                attribute(method, paths.embed, layer, case, baseline=_BASELINE) for case in cases
-            )
-        return torch.stack([one.input_map for one in found])
+        attribute = METHODS[method].attribute
+        return attribute(paths.embed, layer, cases, baseline=_BASELINE, cache=paths)
 
-    return maps
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report as tables for a document."""
-    sizes = Sizes(**report["sizes"])
-    lines = [
-        f"All {report['test']:,} test images, ± the spread over {sizes.redraws} redrawn banks:",
-        "",
-    ]
-    lines += ["| explanation by the heaviest sample | leave one out | auxiliary memory |"]
-    lines += ["| --- | ---: | ---: |"]
-    ways = report["agreement"]
-    for name in ways["leave one out"]:
-        cells = [_spread(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    errors = 100 * np.array(report["completeness"]["errors"])
-    lines += [
-        "",
-        f"Completeness error over {sizes.images} test images: median {np.median(errors):.3f} %, 95th percentile "
-        f"{np.percentile(errors, 95):.3f} %, maximum {errors.max():.3f} %; "
-        f"{np.median(report['completeness']['steps']):g} steps (median).",
-        "",
-        f"Deletion and insertion over {sizes.curves} of them, the other columns over "
-        f"{sizes.perturbed}:",
-        "",
-        "| map of the input | deletion area | insertion area | infidelity | sensitivity "
-        "| correlation with randomised weights |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for method, found in report["methods"].items():
-        last = report["randomisation"].get(method, {}).get("correlation", [None])[-1]
-        numbers = [found["infidelity"], found["sensitivity"], last]
-        areas = [np.mean(found[name]) for name in ("deletion", "insertion")]
-        cells = [f"{value:.3f}" for value in areas]
-        cells += ["" if value is None else f"{value:.3f}" for value in numbers]
-        lines.append(f"| {method.replace('_', ' ')} | {' | '.join(cells)} |")
-    lines += ["", f"Memory deletion over {sizes.images} images:"]
-    lines += ["", "| order of removal | probability after 1 | after 3 | after 5 | after 10 |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: |"]
-    for order, curve in report["memory_deletion"].items():
-        cells = [f"{100 * curve[count]:.1f} %" for count in (1, 3, 5, 10)]
-        lines.append(f"| {order} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        f"{sizes.planted} planted in each of {sizes.redraws} redrawn banks, looked for through "
-        f"{sizes.culprit_images} images:",
-    ]
-    lines += ["", "| planted culprits found | area under ROC |", "| --- | ---: |"]
-    for how, areas in report["culprits"].items():
-        lines.append(f"| {how} | {np.mean(areas):.3f} ± {np.std(areas):.3f} |")
-    return "\n".join(lines) + "\n"
-
-
-def draw(report: dict[str, Any]) -> Figure:
-    """The report's curves."""
-    figure = blank_figure(11, 7)
-    axes = figure.subplots(2, 2)
-    for axis, name in ((axes[0, 0], "deletion"), (axes[0, 1], "insertion")):
-        for method, found in report["methods"].items():
-            style = "k--" if method == "random order" else "-"
-            curve = found[name]
-            shares = np.linspace(0, 100, len(curve))
-            axis.plot(shares, curve, style, label=method.replace("_", " "))
-        axis.set(title=f"pixel {name}", xlabel="% of pixels", ylabel="probability")
-    axes[0, 0].legend(fontsize="small")
-    for order, curve in report["memory_deletion"].items():
-        axes[1, 0].plot(curve, label=order)
-    axes[1, 0].set(title="memory deletion", xlabel="samples removed", ylabel="probability")
-    axes[1, 0].legend(fontsize="small")
-    for method, found in report["randomisation"].items():
-        axes[1, 1].plot(range(1, 1 + len(found["layers"])), found["correlation"], label=method)
-    axes[1, 1].set(
-        title="randomised weights, top layer first", xlabel="layers", ylabel="rank correlation"
-    )
-    return figure
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    known = [100 * value for value in values if value is not None]
-    return f"{np.mean(known):.1f} ± {np.std(known):.1f} %" if known else ""
+    return attributions

@@ -6,13 +6,11 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import captum.metrics
 import torch
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.explanation.captum_methods import seeded
 from memorywrap.explanation.explanation import Explanation
 from memorywrap.prediction import Prediction
 
@@ -94,7 +92,7 @@ def pixel_curve(
         points: points on the curve, from no pixel to all.
 
     Returns:
-        (points,); its mean is the area under the curve.
+        (points,), see `area`.
     """
     start, end = (baseline, picture) if insert else (picture, baseline)
     rank = torch.empty_like(order)
@@ -102,6 +100,11 @@ def pixel_curve(
     counts = torch.linspace(0, len(order), points, device=order.device).round()
     changed = (rank[None] < counts[:, None]).view(points, 1, *picture.shape[1:])
     return score(torch.where(changed, end, start)).cpu()
+
+
+def area(curve: Tensor) -> float:
+    """Area under a curve (points,) over [0, 1], by the trapezoid rule."""
+    return float(torch.trapezoid(curve.double(), dx=1 / (len(curve) - 1)))
 
 
 def pixel_order(attribution: Tensor) -> Tensor:
@@ -150,26 +153,36 @@ def infidelity_and_sensitivity(
         Infidelity, scaled so that the size of the map does not matter, and the largest relative
         change of the map, both 0 at best.
     """
+    import captum.metrics  # takes longer than all the rest: where it is asked for
+
     way = torch.ones_like(picture) if start is None else picture - start
     moves = way != 0  # where there is no way, there is nothing to attribute: no noise there either
     way = torch.where(moves, way, torch.ones_like(way))
 
+    # Of its own: Captum would draw from the generators of the whole process.
+    chance = torch.Generator().manual_seed(seed)
+
     def perturb(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        noise = 0.1 * torch.randn_like(pictures) * moves
+        noise = torch.randn(pictures.shape, generator=chance).to(pictures)
+        noise = 0.1 * noise * moves
         return noise / way, pictures - noise
+
+    def shift(pictures: Tensor, radius: float) -> tuple[Tensor, ...]:
+        """Evenly drawn from the ball of that radius in the largest change of a value."""
+        way = 2 * torch.rand(pictures.shape, generator=chance).to(pictures) - 1
+        return (pictures + radius * way,)
 
     def as_tuple(pictures: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # sensitivity_max passes and expects a tuple of inputs, even where it was given a tensor.
         return (attribute(pictures[0]),)
 
-    with seeded(seed):
-        batch = picture[None]
-        unfaithful = captum.metrics.infidelity(
-            score, perturb, batch, attribute(batch), n_perturb_samples=20, normalize=True
-        )
-        sensitive = captum.metrics.sensitivity_max(
-            as_tuple, batch, perturb_radius=0.02, n_perturb_samples=4
-        )
+    batch = picture[None]
+    unfaithful = captum.metrics.infidelity(
+        score, perturb, batch, attribute(batch), n_perturb_samples=20, normalize=True
+    )
+    sensitive = captum.metrics.sensitivity_max(
+        as_tuple, batch, perturb_func=shift, perturb_radius=0.02, n_perturb_samples=4
+    )
     return float(unfaithful), float(sensitive)
 
 

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.uploads import NOT_AN_UPLOAD
-from memorywrap.explanation.explanation import methods
+from memorywrap.explanation.methods import methods
 from memorywrap.images import read_image
 
 FILE = {"_type": "gradio.FileData"}

@@ -44,8 +44,7 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert cli.main([*command[:-1]]) == 0
     assert "rows: true class" in capsys.readouterr().out
 
-    monkeypatch.setattr(explanation_report, "methods", lambda: ["saliency"])
-    monkeypatch.setattr(explanation_report, "_STEPS", 2)
+    monkeypatch.setattr(explanation_report, "methods", lambda: ["integrated_gradients"])
     few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
     monkeypatch.setattr("memorywrap.commands.train.Sizes", few)
     folder = tmp_path / "explained"

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from memorywrap import MemoryWrapLayer
-from memorywrap.explanation.captum_methods import METHODS, attribute
-from memorywrap.explanation.integrated_gradients import Case
+from memorywrap.explanation.explanation import methods
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, METHODS, Case
+
+OURS = [name for name in methods() if name != INTEGRATED_GRADIENTS]
+
+
+def attribute(method, embed, layer, case, **settings):
+    """Maps of the input, of the shown samples, and of the contrast."""
+    (found,) = METHODS[method].attribute(embed, layer, [case], **settings)
+    return found.input_map, found.memory_maps, found.contrast_map
 
 
 class _ChannelMeans(nn.Module):
@@ -57,7 +67,7 @@ def test_occlusion_finds_what_painting_over_a_patch_changes(linear_scene) -> Non
     assert float(map_[0, 2, 2]) == pytest.approx(-float(a.sum()) * 4 / 64, rel=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OURS)
 def test_maps_have_the_shape_of_their_picture_and_repeat(method) -> None:
     torch.manual_seed(1)
     encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
@@ -91,7 +101,23 @@ def test_the_contrast_is_attributed_as_if_it_stood_beside_the_used_samples(metho
     assert alone[2] is None
 
 
-def test_unknown_method_is_named(linear_scene) -> None:
+@pytest.mark.parametrize("method", OURS)
+def test_an_unknown_baseline_is_named(linear_scene, method) -> None:
     _, _, layer, image, memory = linear_scene
-    with pytest.raises(ValueError, match="unknown method 'magic': expected one of saliency"):
-        attribute("magic", _ChannelMeans(), layer, Case(image, memory, 0))
+    with pytest.raises(ValueError, match="unknown baseline 'pink': expected one of white"):
+        attribute(method, _ChannelMeans(), layer, Case(image, memory, 0), baseline="pink")
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "gradient_shap"])
+def test_chance_is_its_own_in_several_threads_and_leaves_that_of_others_alone(method) -> None:
+    torch.manual_seed(3)
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
+    layer, case = MemoryWrapLayer(5, 3), Case(torch.rand(3, 8, 8), torch.rand(4, 3, 8, 8), 1)
+    expected, *_ = attribute(method, encoder, layer, case)
+    state = torch.get_rng_state(), np.random.get_state()[1]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: attribute(method, encoder, layer, case)[0], range(64)))
+    for one in found:
+        torch.testing.assert_close(one, expected)
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()

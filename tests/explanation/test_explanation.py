@@ -11,7 +11,8 @@ import torch
 
 from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoints.config import Config
-from memorywrap.explanation.explanation import Explanation, has_baseline, methods
+from memorywrap.explanation.explanation import Explanation
+from memorywrap.explanation.methods import has_baseline, methods
 
 CLASSES = ("ant", "bee", "cow")
 

@@ -10,7 +10,6 @@ import tiny
 import torch
 
 from memorywrap.bank import bank_picture
-from memorywrap.explanation.explanation import methods
 from memorywrap.explanation.figures import (
     OPPOSE,
     SUPPORT,
@@ -21,6 +20,7 @@ from memorywrap.explanation.figures import (
     paper_figure,
     percent,
 )
+from memorywrap.explanation.methods import methods
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 import tiny
-from PIL import Image
 
 from memorywrap.data.sets import Split
-from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS
+from memorywrap.explanation.quadrature import PANEL_STEPS, first_panels
 from memorywrap.measures import explanation_report
-from memorywrap.measures.explanation_report import Sizes, draw, markdown
-from memorywrap.measures.reports import write_report
+from memorywrap.measures.explanation_report import Sizes
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +24,6 @@ def report():
     model = tiny.classifier(memory=12)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(explanation_report, "methods", lambda: METHODS)
-        patch.setattr(explanation_report, "_STEPS", 2)
         return explanation_report.measure_explanations(
             model, Split(*tiny.images(6, 1)), Split(*tiny.images(30, 2)), SIZES, progress=False
         )
@@ -35,7 +32,7 @@ def report():
 def test_everything_is_measured_as_often_as_asked(report):
     assert len(report["completeness"]["errors"]) == 3
     assert set(report["methods"]) == {*METHODS, "random order"}
-    assert len(report["culprits"]["by contribution"]) == 2
+    assert len(report["culprits"]["areas"]["by contribution"]) == 2
     assert len(report["agreement"]["auxiliary memory"]["explanation_accuracy"]) == 2
     assert json.loads(json.dumps(report)) == report
 
@@ -58,22 +55,15 @@ def test_randomised_weights_reach_down_to_the_first_layer(report):
         assert all(-1 <= value <= 1 for value in found["correlation"])
 
 
-def test_report_is_a_table_and_a_picture(report, tmp_path):
-    text = markdown(report)
-    assert text.count("| --- |") >= 4 and "Completeness error over 3 test images: median" in text
-    for method in METHODS:
-        assert f"| {method.replace('_', ' ')} |" in text
-    write_report(tmp_path / "new", "report", report, text, draw(report))
-    assert (tmp_path / "new/report.md").read_text() == text
-    assert json.loads((tmp_path / "new/report.json").read_text()) == report
-    assert Image.open(tmp_path / "new/report.png").width > 800
-
-
-def test_every_table_says_of_how_many_images_it_is(report):
-    assert report["sizes"] == vars(replace(SIZES))
-    text = markdown(report)
-    for count in ("All 6 test images", "over 3 test images", "over 2 of them", "over 1:"):
-        assert count in text
+def test_maps_are_made_in_the_steps_of_the_page(report):
+    """Automatic ones: never fewer than the first panels take."""
+    least = len(first_panels()) * PANEL_STEPS
+    taken = report["methods"][INTEGRATED_GRADIENTS]["steps"]
+    assert taken == report["completeness"]["steps"][: SIZES.curves]  # of the same images
+    for steps in (taken, report["completeness"]["steps"], report["culprits"]["steps"]):
+        assert all(count >= least and count % PANEL_STEPS == 0 for count in steps)
+    assert len(report["culprits"]["steps"]) == SIZES.redraws * SIZES.culprit_images
+    assert report["methods"]["saliency"]["steps"] == []
 
 
 def test_sizes_are_no_larger_than_the_test_set():

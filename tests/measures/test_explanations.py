@@ -13,6 +13,7 @@ from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.config import Config
 from memorywrap.measures.explanations import (
     agreement,
+    area,
     auroc,
     bank_predictions,
     culprit_scores,
@@ -90,6 +91,11 @@ def test_pixel_curves_begin_and_end_with_all_and_nothing() -> None:
         weighted(picture), picture, random_order(16, 0), nothing, insert=True, points=5
     )
     torch.testing.assert_close(inserted, deleted.flip(0))
+
+
+def test_the_area_counts_half_of_each_end() -> None:
+    assert area(torch.tensor([1.0, 0.0])) == pytest.approx(0.5)
+    assert area(torch.tensor([1.0, 0.5, 0.5])) == pytest.approx(0.625)
 
 
 def test_memory_deletion_equals_removing_samples_from_the_bank(classifier) -> None:
@@ -204,3 +210,23 @@ def test_bank_predictions_with_an_auxiliary_memory_are_those_of_reading_it(class
     expected = classifier.classify(classifier.bank.images, auxiliary)[0].argmax(dim=1)
     assert found.tolist() == expected.tolist()
     assert bank_predictions(classifier).tolist() == classifier.bank.predicted.tolist()
+
+
+def test_the_chance_of_perturbations_is_its_own() -> None:
+    generator = torch.Generator().manual_seed(1)
+    weights, picture = torch.randn(2, 3, 4, 4, generator=generator)
+
+    def score(pictures: torch.Tensor) -> torch.Tensor:
+        return (weights * pictures.pow(2)).sum(dim=(1, 2, 3))
+
+    def gradient(pictures: torch.Tensor) -> torch.Tensor:
+        return 2 * weights * pictures.detach()
+
+    state = torch.get_rng_state()
+    first = infidelity_and_sensitivity(score, picture, gradient, seed=3)
+    torch.rand(1)
+    assert infidelity_and_sensitivity(score, picture, gradient, seed=3) == first
+    assert infidelity_and_sensitivity(score, picture, gradient, seed=4) != first
+    torch.set_rng_state(state)
+    infidelity_and_sensitivity(score, picture, gradient, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)

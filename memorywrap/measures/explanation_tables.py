@@ -1,0 +1,152 @@
+"""The report of `explanation_report` as tables and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS
+from memorywrap.measures.explanation_report import RANDOM, Sizes
+from memorywrap.measures.reports import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as tables for a document."""
+    sizes = Sizes(**report["sizes"])
+    parts = [
+        _agreement_table(report, sizes),
+        _completeness_line(report, sizes),
+        _methods_table(report, sizes),
+        _memory_deletion_table(report, sizes),
+        _culprits_table(report, sizes),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _agreement_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    ways = report["agreement"]
+    lines = [
+        f"All {report['test']:,} test images, ± the spread over {sizes.redraws} redrawn banks:",
+        "",
+        "| explanation by the heaviest sample | leave one out | auxiliary memory |",
+        "| --- | ---: | ---: |",
+    ]
+    for name in ways["leave one out"]:
+        cells = [_spread(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
+        lines.append(f"| {_in_words(name)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _completeness_line(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    errors = 100 * np.array(report["completeness"]["errors"])
+    return [
+        f"Completeness error over {sizes.images} test images: median {np.median(errors):.3f} %, "
+        f"95th percentile {np.percentile(errors, 95):.3f} %, maximum {errors.max():.3f} %; "
+        f"{_steps_in_words(report['completeness']['steps'])}."
+    ]
+
+
+def _methods_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    chance = report["methods"][RANDOM]
+    lines = [
+        f"Deletion and insertion over {sizes.curves} of them, in brackets the mean difference from "
+        f"a random order on the same image ± its standard error; the other columns over "
+        f"{sizes.perturbed}; integrated gradients in "
+        f"{_steps_in_words(report['methods'][INTEGRATED_GRADIENTS]['steps'])}:",
+        "",
+        "| map of the input | deletion area | insertion area | infidelity | sensitivity "
+        "| correlation with randomised weights |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for method, found in report["methods"].items():
+        cells = []
+        for name in ("deletion_areas", "insertion_areas"):
+            cell = f"{np.mean(found[name]):.3f}"
+            if method != RANDOM:
+                cell += f" ({_difference(found[name], chance[name])})"
+            cells.append(cell)
+        last = report["randomisation"].get(method, {}).get("correlation", [None])[-1]
+        numbers = [found["infidelity"], found["sensitivity"], last]
+        cells += ["" if value is None else f"{value:.3f}" for value in numbers]
+        lines.append(f"| {_in_words(method)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _memory_deletion_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    lines = [
+        f"Memory deletion over {sizes.images} images; contributions in "
+        f"{_steps_in_words(report['completeness']['steps'])}:",
+        "",
+        "| order of removal | probability after 1 | after 3 | after 5 | after 10 |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for order, curve in report["memory_deletion"].items():
+        cells = [f"{100 * curve[count]:.1f} %" for count in (1, 3, 5, 10)]
+        lines.append(f"| {order} | {' | '.join(cells)} |")
+    return lines
+
+
+def _culprits_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    lines = [
+        f"{sizes.planted} planted in each of {sizes.redraws} redrawn banks, looked for through "
+        f"{sizes.culprit_images} images; {_steps_in_words(report['culprits']['steps'])}:",
+        "",
+        "| planted culprits found | area under ROC |",
+        "| --- | ---: |",
+    ]
+    for how, areas in report["culprits"]["areas"].items():
+        lines.append(f"| {how} | {np.mean(areas):.3f} ± {np.std(areas):.3f} |")
+    return lines
+
+
+def draw(report: dict[str, Any]) -> Figure:
+    """The report's curves."""
+    figure = blank_figure(11, 7)
+    axes = figure.subplots(2, 2)
+    for axis, name in ((axes[0, 0], "deletion"), (axes[0, 1], "insertion")):
+        for method, found in report["methods"].items():
+            style = "k--" if method == RANDOM else "-"
+            curve = found[name]
+            shares = np.linspace(0, 100, len(curve))
+            axis.plot(shares, curve, style, label=_in_words(method))
+        axis.set(title=f"pixel {name}", xlabel="% of pixels", ylabel="probability")
+    axes[0, 0].legend(fontsize="small")
+    for order, curve in report["memory_deletion"].items():
+        axes[1, 0].plot(curve, label=order)
+    axes[1, 0].set(title="memory deletion", xlabel="samples removed", ylabel="probability")
+    axes[1, 0].legend(fontsize="small")
+    for method, found in report["randomisation"].items():
+        axes[1, 1].plot(
+            range(1, 1 + len(found["layers"])), found["correlation"], label=_in_words(method)
+        )
+    axes[1, 1].set(
+        title="randomised weights, top layer first", xlabel="layers", ylabel="rank correlation"
+    )
+    return figure
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _steps_in_words(steps: Sequence[int]) -> str:
+    """How many steps were taken; they were chosen image by image, as the page does."""
+    return f"automatic steps, {np.median(steps):g} (median) of {min(steps)} to {max(steps)}"
+
+
+def _difference(areas: Sequence[float], chance: Sequence[float]) -> str:
+    """Mean difference over the same images, and its standard error."""
+    apart = np.subtract(areas, chance)
+    if len(apart) < 2:
+        return f"{apart.mean():+.3f}"
+    return f"{apart.mean():+.3f} ± {apart.std(ddof=1) / len(apart) ** 0.5:.3f}"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    return f"{np.mean(known):.1f} ± {np.std(known):.1f} %" if known else ""
