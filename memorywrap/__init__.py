@@ -1,14 +1,18 @@
 """Memory Wrap: image classifiers that show the training samples behind each prediction."""
 
-from memorywrap.bank import MemoryBank
-from memorywrap.checkpoints.config import Config
-from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.encoders import register_encoder
-from memorywrap.explanation.explanation import Explanation
-from memorywrap.explanation.methods import Maps, methods, register_method
-from memorywrap.layer import BaselineMemory, MemoryWrapLayer
-from memorywrap.prediction import Prediction
-from memorywrap.what_if import flip_set
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memorywrap.bank import MemoryBank
+    from memorywrap.checkpoints.config import Config
+    from memorywrap.classifier import MemoryWrapClassifier
+    from memorywrap.encoders import register_encoder
+    from memorywrap.explanation.explanation import Explanation, methods
+    from memorywrap.explanation.methods import Maps, register_method
+    from memorywrap.layer import BaselineMemory, MemoryWrapLayer
+    from memorywrap.prediction import Prediction
+    from memorywrap.what_if import flip_set
 
 __all__ = [
     "BaselineMemory",
@@ -24,3 +28,29 @@ __all__ = [
     "register_encoder",
     "register_method",
 ]
+
+# Imported when they are asked for: torch takes two seconds, which `memorywrap --help` can do without.
+_HOMES = {
+    "BaselineMemory": "layer",
+    "Config": "checkpoints.config",
+    "Explanation": "explanation.explanation",
+    "Maps": "explanation.methods",
+    "MemoryBank": "bank",
+    "MemoryWrapClassifier": "classifier",
+    "MemoryWrapLayer": "layer",
+    "Prediction": "prediction",
+    "flip_set": "what_if",
+    "methods": "explanation.explanation",  # which has registered them
+    "register_encoder": "encoders",
+    "register_method": "explanation.methods",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'memorywrap' has no attribute {name!r}")
+    return getattr(import_module(f"memorywrap.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -171,7 +171,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         if bank is None and not len(without):
             return own
         self._require_memory()
-        return (bank or own or self._required_bank()).without(without)
+        return (bank or own or self.require_bank()).without(without)
 
     def _predictions(
         self, inputs: Sequence[Tensor], queries: Tensor, bank: MemoryBank | None
@@ -306,7 +306,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             samples: bank indices; all when not given, which takes some seconds on a CPU.
             baseline: as for `explain`.
         """
-        bank = self._required_bank()
+        bank = self.require_bank()
         chosen = list(range(len(bank)) if samples is None else samples)
         pixels = to_unit(bank.images[chosen], self.device)
         for start in BASELINES[baseline]:

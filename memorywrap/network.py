@@ -222,7 +222,7 @@ class MemoryWrapNetwork(nn.Module):
         if not self.has_memory:
             none = queries.new_zeros(len(queries), 0)
             return Reading(self.head(queries), none, none)
-        bank = bank or self._required_bank()
+        bank = bank or self.require_bank()
         usable = bank.available.expand(len(queries), -1)
         usable = (usable if mask is None else usable & mask.cpu()).to(self.device)
         weights = self.head.weights(queries, bank.embeddings, usable)
@@ -248,7 +248,12 @@ class MemoryWrapNetwork(nn.Module):
             self._frozen = (Weights(tensors), frozen)
         return self._frozen
 
-    def _required_bank(self) -> MemoryBank:
+    def require_bank(self) -> MemoryBank:
+        """`bank`, where there must be one.
+
+        Raises:
+            ValueError: there is none, or the model has no memory.
+        """
         self._require_memory()
         bank = self.bank
         if bank is None:

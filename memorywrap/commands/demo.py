@@ -11,12 +11,12 @@ from pathlib import Path
 _CLONE = Path(__file__).parents[2]
 
 
-def add_demo(parser: argparse.ArgumentParser) -> None:
-    """Add the command; what follows it goes to the page as it is."""
-    parser.set_defaults(run=_demo)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own: what follows it goes to the page as it is."""
 
 
-def _demo(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Becomes the page."""
     # By name only: the library knows nothing of the page.
     if not (_CLONE / "app" / "__main__.py").is_file():
         raise ValueError("the page is not installed: clone the repository and run make demo there")

@@ -170,7 +170,7 @@ def _methods(
                 pixels = picture.shape[1] * picture.shape[2]
                 order = metrics.random_order(pixels, seed + number).to(picture.device)
             else:
-                (maps,) = _attributions(classifier, prediction, method)(picture[None])
+                (maps,) = _attributed(classifier, method, [_case(classifier, prediction, picture)])
                 order = metrics.pixel_order(maps.input_map)
                 if isinstance(maps, Attribution):
                     steps.append(maps.steps)
@@ -202,38 +202,36 @@ def _perturbed(
         start = torch.zeros_like(picture)
     elif has_baseline(method):
         start = STARTS[_BASELINE](picture[None])[0]
-    attributions = _attributions(classifier, prediction, method)
-    return metrics.infidelity_and_sensitivity(
-        _scores(classifier, prediction)[1],
-        picture,
-        lambda pictures: torch.stack([found.input_map for found in attributions(pictures)]),
-        start=start,
-        seed=seed,
-    )
+
+    def attribute(pictures: Tensor) -> Tensor:
+        cases = [_case(classifier, prediction, near) for near in pictures.detach()]
+        return torch.stack([maps.input_map for maps in _attributed(classifier, method, cases)])
+
+    score = _scores(classifier, prediction)[1]
+    return metrics.infidelity_and_sensitivity(score, picture, attribute, start=start, seed=seed)
 
 
 def _randomisation(
     classifier: MemoryWrapClassifier, predictions: Sequence[Prediction], seed: int
 ) -> dict[str, dict[str, list[Any]]]:
     """Mean rank correlation with the trained model's map, the head randomised first."""
-    found = {}
+    found: dict[str, dict[str, list[Any]]] = {}
     for method in methods():
-        rows: list[list[float]] = []
-        names: list[str] = []
-        for prediction in predictions:
 
-            def explain(
-                model: MemoryWrapClassifier, seen: Prediction = prediction, how: str = method
-            ) -> Tensor:
-                again = model.predict_inputs([seen.pixels])[0] if model is not classifier else seen
-                fixed = replace(again, logits=seen.logits)  # the class that was explained
-                pictures = to_unit(seen.pixels[None], model.device)
-                return _attributions(model, fixed, how)(pictures)[0].input_map
+        def explain(model: MemoryWrapClassifier, how: str = method) -> Tensor:
+            again = list(predictions)
+            if model is not classifier:  # with the class that was explained
+                read = model.predict_inputs([seen.pixels for seen in predictions])
+                pairs = zip(read, predictions, strict=True)
+                again = [replace(one, logits=seen.logits) for one, seen in pairs]
+            cases = [_case(model, one, to_unit(one.pixels, model.device)) for one in again]
+            return torch.stack([maps.input_map for maps in _attributed(model, how, cases)])
 
-            checks = metrics.randomisation_check(classifier, explain, seed=seed)
-            names = [name for name, _ in checks]
-            rows.append([value for _, value in checks])
-        found[method] = {"layers": names, "correlation": np.mean(rows, axis=0).tolist()}
+        checks = metrics.randomisation_check(classifier, explain, seed=seed)
+        found[method] = {
+            "layers": [name for name, _ in checks],
+            "correlation": [value for _, value in checks],
+        }
     return found
 
 
@@ -243,7 +241,7 @@ def _culprits(
     train: Split,
     sizes: Sizes,
     seed: int,
-) -> dict[str, dict[str, list[Any]]]:
+) -> dict[str, Any]:
     """Samples with a wrong label are planted: area under ROC of finding them by contribution and, to
     compare, by memory weight, and by whether the model itself reads them as their label."""
     found: dict[str, list[float]] = {"by contribution": [], "by weight": [], "by prediction": []}
@@ -253,7 +251,7 @@ def _culprits(
     for redraw in range(sizes.redraws):
         bank = random_bank(classifier, train, seed + 101 + redraw)
         planted = metrics.random_order(size, seed + 201 + redraw)[: min(sizes.planted, size // 2)]
-        labels = bank.labels.clone()
+        predicted, labels = torch.as_tensor(bank.predicted), bank.labels.clone()
         labels[planted] = (
             labels[planted] + 1 + torch.arange(len(planted)) % (classes - 1)
         ) % classes
@@ -266,7 +264,7 @@ def _culprits(
         is_planted[planted] = True
         by_contribution = metrics.culprit_scores(explanations, labels)
         by_weight = metrics.culprit_scores(explanations, labels, by_weight=True)
-        by_prediction = (labels != bank.predicted).double()
+        by_prediction = (labels != predicted).double()
         for how, scores in (
             ("by contribution", by_contribution),
             ("by weight", by_weight),
@@ -293,22 +291,22 @@ def _scores(
     )
 
 
-def _attributions(
-    classifier: MemoryWrapClassifier, prediction: Prediction, method: str
-) -> Callable[[Tensor], Sequence[Maps]]:
-    """Attribution, as on the page, of pictures (batch, 3, height, width) near the prediction's own,
-    with its used samples."""
+def _case(classifier: MemoryWrapClassifier, prediction: Prediction, picture: Tensor) -> Case:
+    """The predicted class's logit to a picture (3, height, width) near the prediction's own and to
+    its used samples."""
     bank = prediction.bank
     assert bank is not None
-    paths, layer = classifier.paths(), classifier.head
-    memory = to_unit(bank.images[prediction.used], classifier.device)
-    keys = [bank.keys[index] for index in prediction.used]
+    return Case(
+        picture,
+        to_unit(bank.images[prediction.used], classifier.device),
+        prediction.predicted,
+        keys=[bank.keys[index] for index in prediction.used],
+    )
 
-    def attributions(pictures: Tensor) -> Sequence[Maps]:
-        cases = [
-            Case(picture, memory, prediction.predicted, keys=keys) for picture in pictures.detach()
-        ]
-        attribute = METHODS[method].attribute
-        return attribute(paths.embed, layer, cases, baseline=_BASELINE, cache=paths)
 
-    return attributions
+def _attributed(
+    classifier: MemoryWrapClassifier, method: str, cases: Sequence[Case]
+) -> Sequence[Maps]:
+    """Attribution as on the page."""
+    attribute, paths = METHODS[method].attribute, classifier.paths()
+    return attribute(paths.embed, classifier.head, cases, baseline=_BASELINE, cache=paths)

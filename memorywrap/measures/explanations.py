@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -207,12 +208,12 @@ def randomisation_check(
 
     Args:
         classifier: the trained model; a copy is randomised.
-        explain: gives the map (3, height, width) of one and the same input for a model.
+        explain: gives the maps (inputs, 3, height, width) of always the same inputs for a model.
         seed: of the random orders.
 
     Returns:
-        (name of the layer randomised last, rank correlation of |map| with the trained model's).
-        A faithful method comes close to 0.
+        (name of the layer randomised last, rank correlation of |map| with the trained model's, the
+        mean over the inputs). A faithful method comes close to 0.
     """
     original = explain(classifier).abs()
     copied = copy.deepcopy(classifier).eval().requires_grad_(False)
@@ -228,7 +229,8 @@ def randomisation_check(
         for weight in weights:
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-        found.append((name, rank_correlation(explain(copied).abs(), original)))
+        pairs = zip(explain(copied).abs(), original, strict=True)
+        found.append((name, statistics.fmean(rank_correlation(*pair) for pair in pairs)))
     return found
 
 

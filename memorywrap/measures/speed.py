@@ -186,7 +186,7 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     def ours(caches: list[PathCache]) -> Callable[[int], float]:
         def run(i: int) -> float:
             (found,) = explain([classifier.predict(arrays[i])], classifier.head, caches[i])
-            return found.completeness_error
+            return found.completeness_error or 0.0
 
         return run
 
@@ -280,7 +280,7 @@ def machine() -> dict[str, Any]:
 
 def _inputs(classifier: MemoryWrapClassifier) -> Tensor:
     """Memory samples moved by two pixels and paler: like them, but in no memory."""
-    images = classifier.bank.images
+    images = classifier.require_bank().images
     chosen = images[torch.linspace(0, len(images) - 1, _INPUTS).long()]
     return (chosen.roll((2, 1), dims=(2, 3)).float() * 0.8 + 25).to(torch.uint8)
 
@@ -294,7 +294,7 @@ def _photograph(pixels: Tensor) -> Image.Image:
 
 def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache: PathCache) -> None:
     """An explanation without the maps of memory samples, which cost passes of their own."""
-    bank = prediction.bank
+    bank = classifier.require_bank()
     case = Case(
         to_unit(prediction.pixels, classifier.device),
         to_unit(bank.images[prediction.used], classifier.device),
@@ -307,7 +307,7 @@ def _input_only(classifier: MemoryWrapClassifier, prediction: Prediction, cache:
 def _published(classifier: MemoryWrapClassifier, prediction: Prediction) -> float:
     """The published procedure for one image; returns its completeness error."""
     encoder, mean, std = classifier.encoder, classifier.mean, classifier.std
-    bank = to_unit(prediction.bank.images, classifier.device)
+    bank = to_unit(classifier.require_bank().images, classifier.device)
     image = to_unit(prediction.pixels[None], classifier.device)
     auxiliary = bank.flip(0)  # the script draws another memory to predict the memory samples with
 

@@ -112,7 +112,7 @@ def _warp(pixels: Tensor, settings: Augment, generator: torch.Generator) -> Tens
         torch.stack([width * cos, width * (slant * cos - sin), uniform(shift)], dim=1),
         torch.stack([height * sin, height * (slant * sin + cos), uniform(shift)], dim=1),
     )
-    grid = functional.affine_grid(torch.stack(rows, dim=1), pixels.shape, align_corners=False)
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(pixels.shape), align_corners=False)
     return functional.grid_sample(
         pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )

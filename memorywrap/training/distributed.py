@@ -139,6 +139,8 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         mean = sums[:-1] / total
         centred = values - mean[:, None, None]
         variance = _Sum.apply(centred.pow(2).sum(dim=(0, 2, 3))) / total
+        assert self.running_mean is not None and self.running_var is not None  # it keeps them
+        assert self.num_batches_tracked is not None and self.momentum is not None
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

@@ -90,9 +90,9 @@ def train_and_measure(
     used = model.device
     result = {
         "measured": _finish(run.checkpoint, training.data, exams, used),
-        "seconds": round(sum(row["seconds"] for row in run.metrics()), 1),
+        "seconds": round(sum(row["seconds"] or 0.0 for row in run.metrics()), 1),
         "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
-        "precision": run.config["precision"],
+        "precision": (run.config or {})["precision"],
         "processes": processes.count,
         "versions": library_versions(),
     }
@@ -132,11 +132,13 @@ class Trainer:
         self.recipe, self.data = training.recipe, training.data
         torch.manual_seed(training.seed)
         self.model = MemoryWrapClassifier(training.model_config()).to(device)
-        self.model.to(memory_format=torch.channels_last)
-        if hasattr(self.model.encoder, "prepare"):
+        # torch's own annotations do not know of it.
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        prepare = getattr(self.model.encoder, "prepare", None)
+        if prepare is not None:
             apart = max(1, len(self.data.train) // _PREPARING)  # they may lie class by class
             some = self.data.train.images[::apart].to(device)
-            self.model.encoder.prepare((to_unit(some) - self.model.mean) / self.model.std)
+            prepare((to_unit(some) - self.model.mean) / self.model.std)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.shared = distributed.share_training(self.model, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)

@@ -128,7 +128,8 @@ class RunFolder:
 
     def add_metrics(self, row: dict[str, float | None]) -> None:
         """Add an epoch's line; lines of that epoch or later (of a run cut short) are replaced."""
-        rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]] + [row]
+        epoch = row["epoch"] or 0
+        rows = [old for old in self.metrics() if (old["epoch"] or 0) < epoch] + [row]
         partial = self.path / "metrics.partial"
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="")
@@ -181,13 +182,13 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Keys with different values; those of groups such as the recipe are named one by one."""
     for key in sorted(there.keys() | here.keys()):
-        values = there.get(key), here.get(key)
-        if key == "precision" and None in values:  # not noted before
+        old, new = there.get(key), here.get(key)
+        if key == "precision" and None in (old, new):  # not noted before
             continue
-        if all(isinstance(value, dict) for value in values):
-            yield from ((f"{key}.{name}", *pair) for name, *pair in _differences(*values))
-        elif values[0] != values[1]:
-            yield key, *values
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from ((f"{key}.{name}", *pair) for name, *pair in _differences(old, new))
+        elif old != new:
+            yield key, old, new
 
 
 def packed(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -15,7 +15,9 @@ import tiny
 from PIL import Image
 
 from memorywrap import MemoryWrapClassifier
+from memorywrap.commands import bench as bench_command
 from memorywrap.commands import main as cli
+from memorywrap.commands import shared, whatif
 from memorywrap.data.sets import Split
 from memorywrap.measures import speed as bench
 
@@ -139,7 +141,7 @@ def test_whatif_names_the_samples_that_hold_the_answer(run, photo, tiny_checkpoi
 
 
 def test_whatif_asks_redrawn_banks(run, photo, monkeypatch):
-    monkeypatch.setattr(cli, "training_images", lambda *_, **__: Split(*tiny.images(30, seed=9)))
+    monkeypatch.setattr(whatif, "training_images", lambda *_, **__: Split(*tiny.images(30, seed=9)))
     redrawn = json.loads(run("whatif", photo, "--redraws", "4")[1])["redrawn"]
     assert redrawn["banks"] == sum(redrawn["classes"].values()) == 4
     low, high = redrawn["interval"]
@@ -172,7 +174,7 @@ def test_bench_prints_medians_and_ratios(run, monkeypatch, form, row):
     report = bench.Report({"cores": 2}, {"model": "Tiny"}, {"reading": [2.0, 4.0]})
     report.milliseconds |= {bench._WARM: [10.0], bench._PUBLISHED: [25.0]}
     report.completeness_errors = {"ours": [0.001, 0.003]}
-    monkeypatch.setattr(cli, "bench", lambda *_, **__: report)
+    monkeypatch.setattr(bench_command, "bench", lambda *_, **__: report)
     code, out, _ = run("bench", *form)
     assert code == 0 and re.search(row, out)
     assert "takes 2.5 times as long as our explanation, paths of the memory prepared" in out
@@ -222,7 +224,7 @@ def test_a_damaged_model_is_one_sentence(run, tiny_checkpoint, photo):
 
 
 def test_a_missing_default_model_says_what_to_do(monkeypatch, tmp_path, photo, capsys):
-    monkeypatch.setattr(cli, "default_checkpoint", lambda: Path("checkpoints/digits"))
+    monkeypatch.setattr(shared, "default_checkpoint", lambda: Path("checkpoints/digits"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["classify", photo]) == 2
     error = capsys.readouterr().err
@@ -244,9 +246,9 @@ def test_a_model_whose_bank_is_elsewhere_says_how_to_get_it(monkeypatch, tmp_pat
 
 def test_the_default_model_is_found_from_any_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert cli.default_checkpoint() == ROOT / "checkpoints/digits"
+    assert shared.default_checkpoint() == ROOT / "checkpoints/digits"
     (tmp_path / "checkpoints/digits").mkdir(parents=True)
-    assert cli.default_checkpoint() == Path("checkpoints/digits")
+    assert shared.default_checkpoint() == Path("checkpoints/digits")
 
 
 @pytest.mark.slow
@@ -268,3 +270,25 @@ def test_ctrl_c_is_no_traceback(run, photo, monkeypatch):
 
     monkeypatch.setattr(MemoryWrapClassifier, "predict", interrupt)
     assert run("classify", photo)[0] == 130
+
+
+def test_help_is_there_before_torch_is():
+    code = (
+        "import sys; from memorywrap.commands.main import main\n"
+        "try: main(['--help'])\n"
+        "finally: sys.exit(str({'torch', 'numpy', 'PIL'} & set(sys.modules) or '') or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in cli.COMMANDS:
+        assert re.search(rf"^ +{name}\s+\w", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_a_help_text(name, capsys):
+    if name == "demo":
+        pytest.skip("that of the page")
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: memorywrap {name}" in capsys.readouterr().out

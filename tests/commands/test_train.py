@@ -45,15 +45,18 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert "rows: true class" in capsys.readouterr().out
 
     monkeypatch.setattr(explanation_report, "methods", lambda: ["integrated_gradients"])
+    monkeypatch.setattr("memorywrap.explanation.integrated_gradients.MAX_STEPS", 9)
     few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
-    monkeypatch.setattr("memorywrap.commands.train.Sizes", few)
+    monkeypatch.setattr("memorywrap.commands.evaluate.Sizes", few)
     folder = tmp_path / "explained"
     command = [*command[:-1], "--explanations", str(folder), "--images"]
-    assert cli.main([*command, "2"]) == 0
+    assert cli.main([*command, "1"]) == 0
     assert (folder / "explanations.md").read_text() in capsys.readouterr().out
     assert {path.suffix for path in folder.iterdir()} == {".md", ".json", ".png"}
-    assert cli.main([*command, "1", "--json"]) == 0
     report = json.loads((folder / "explanations.json").read_text())
+    assert report["sizes"]["images"] == 1 and report["test"] == 30
+    monkeypatch.setattr(explanation_report, "measure_explanations", lambda *_, **__: report)
+    assert cli.main([*command, "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["explanations"] == report
     assert cli.main([*command, "0"]) == 2
     assert "--images: expected at least 1, received 0" in capsys.readouterr().err

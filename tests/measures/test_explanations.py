@@ -159,10 +159,10 @@ def test_randomising_weights_moves_a_faithful_map_and_not_an_edge_detector(class
     pixels = classifier.bank.images[1]
 
     def faithful(model: MemoryWrapClassifier) -> Tensor:
-        return model.explain(model.predict_inputs([pixels])[0], method="saliency").input_map
+        return model.explain(model.predict_inputs([pixels])[0], method="saliency").input_map[None]
 
     def blind(model: MemoryWrapClassifier) -> Tensor:
-        return pixels.float().diff(dim=2, append=pixels[:, :, :1].float())
+        return pixels[None].float().diff(dim=3, append=pixels[None, ..., :1].float())
 
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     found, constant = (randomisation_check(classifier, method) for method in (faithful, blind))
@@ -193,7 +193,7 @@ def test_a_culprit_speaks_for_classes_other_than_its_label() -> None:
 def test_randomising_weights_reaches_those_of_attention() -> None:
     model = tiny.classifier(encoder="vit")
     randomised = []
-    randomisation_check(model, lambda one: randomised.append(one) or torch.rand(3, 32, 32))
+    randomisation_check(model, lambda one: randomised.append(one) or torch.rand(1, 3, 32, 32))
     before = model.state_dict()
     same = {
         name for name, value in randomised[-1].state_dict().items() if value.equal(before[name])

@@ -108,14 +108,18 @@ def _font_glyphs(face: Font) -> tuple[Glyph, ...]:
     glyphs = []
     for digit in "0123456789":
         left, upper, right, lower = font.getbbox(digit, anchor="ls")
-        mask = Image.new("L", (max(right - left, 1), max(lower - upper, 1)))
+        mask = Image.new("L", (max(int(right - left), 1), max(int(lower - upper), 1)))
         ImageDraw.Draw(mask).text((-left, -upper), digit, fill=255, font=font, anchor="ls")
         glyphs.append(Glyph(mask, int(upper - top), round(font.getlength(digit))))
     return tuple(glyphs)
 
 
 def _load(face: Font, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size) if face is None else ImageFont.truetype(str(face), size)
+    if face is not None:
+        return ImageFont.truetype(str(face), size)
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # with a size, it is one that scales
+    return font
 
 
 def font_glyph(face: Font, digit: int) -> Glyph:

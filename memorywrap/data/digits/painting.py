@@ -34,7 +34,7 @@ _CHANCES = np.cumsum([chance for chance, _ in _PALETTE]) / sum(chance for chance
 _COLOURS = np.array([colour for _, colour in _PALETTE], np.float32)
 _LEVELS = np.arange(256)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_CAST = np.float32([-0.02, 0, 0.02])  # street view is bluish
+_CAST = np.array([-0.02, 0, 0.02], np.float32)  # street view is bluish
 _Y, _X = np.mgrid[-1 : 1 : CANVAS * 1j, -1 : 1 : CANVAS * 1j].astype(np.float32)[..., None]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -9,10 +11,12 @@ from memorywrap.data.digits.rows import GLYPH, Glyph
 
 # Several topologies per digit; a digit is a list of strokes, a stroke a list of points (x, y) in
 # the unit box, y downwards, joined by a smooth curve. A point given twice makes a corner.
-Strokes = list[list[tuple[float, float]]]
+# Lines of a digit, each of points (x, y).
+Skeleton = list[list[tuple[float, float]]]
+Strokes = Sequence[np.ndarray]  # each (points, 2)
 _TOP = [(0.5, 0.0), (0.12, 0.2), (0.05, 0.5), (0.15, 0.85), (0.5, 1.0), (0.85, 0.85), (0.95, 0.5)]
 _ZERO = [*_TOP, (0.85, 0.17), (0.5, 0.0)]
-SKELETONS: tuple[tuple[Strokes, ...], ...] = (
+SKELETONS: tuple[tuple[Skeleton, ...], ...] = (
     (
         [_ZERO],
         [[(0.6, 0.02), (0.2, 0.15), *_TOP[2:], (0.8, 0.1), (0.45, 0.0), (0.3, 0.08)]],
@@ -80,7 +84,9 @@ SKELETONS: tuple[tuple[Strokes, ...], ...] = (
 )  # fmt: skip
 
 
-def draw_strokes(strokes: Strokes, size: int, width: float, wobble: float = 0.0) -> Image.Image:
+def draw_strokes(
+    strokes: Skeleton | Strokes, size: int, width: float, wobble: float = 0.0
+) -> Image.Image:
     """Coverage 0..255 (size, size) of strokes given in pixels, with a round pen.
 
     Args:

@@ -1,0 +1,41 @@
+"""`memorywrap bench`: time a model on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from memorywrap.commands.shared import add_checkpoint, load
+from memorywrap.devices import use_threads
+from memorywrap.measures.speed import bench, time_page
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--markdown", action="store_true", help="print the table for a document")
+    parser.add_argument("--http", action="store_true", help="also time the page, started for it")
+    parser.add_argument("--repeats", type=int, default=30, metavar="N", help="(default: 30)")
+    parser.add_argument("--threads", type=int, metavar="N", help="(default: one per core)")
+    add_checkpoint(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit code."""
+    if options.repeats < 1:
+        raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
+    use_threads(options.threads)
+    if options.http and not Path(options.checkpoint).is_dir():
+        raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
+    classifier = load(options, device="cpu")
+    report = bench(classifier, repeats=options.repeats)
+    if options.http:
+        image = classifier.require_bank().images[0]
+        time_page(report, Path(options.checkpoint), image, repeats=options.repeats)
+    if options.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(report.markdown() if options.markdown else report.table())
+    return 0

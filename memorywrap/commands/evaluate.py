@@ -1,0 +1,142 @@
+"""`memorywrap evaluate`: measure a model, and its explanations, on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+from memorywrap import loading
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.commands.shared import add_download, add_machine
+from memorywrap.data.sets import Split, data_names, describe, load_test
+from memorywrap.devices import use_threads
+from memorywrap.measures import accuracy, explanation_report, explanation_tables
+from memorywrap.measures.explanation_report import Sizes
+from memorywrap.measures.reports import write_report
+from memorywrap.training.recipes import BANK_SIZE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help=f"{data_names()}; NAME:train for that split"
+    )
+    add_download(parser)
+    parser.add_argument(
+        "--memories",
+        type=int,
+        default=0,
+        metavar="K",
+        help="also evaluate with memories drawn again K times from the training data, as in the "
+        "paper: 500 test images share one",
+    )
+    parser.add_argument(
+        "--memory", type=int, metavar="N", help="samples in such a memory (default: as in training)"
+    )
+    parser.add_argument("--seed", type=int, help="of the memories (default: the model's)")
+    parser.add_argument(
+        "--explanations",
+        metavar="FOLDER",
+        help="measure the explanations too, which takes minutes: writes explanations.md, .json, .png",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=200,
+        metavar="N",
+        help="test images to explain for that, at most (default: 200)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit code."""
+    use_threads(options.threads)
+    if options.images < 1:
+        raise ValueError(f"--images: expected at least 1, received {options.images}")
+    classifier = loading.load_classifier(
+        options.checkpoint, device=options.device, fetch=options.download
+    )
+    if options.explanations is not None and not classifier.has_memory:
+        raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
+    config = classifier.config
+    data, test = load_test(options.data, config.classes, fetch=options.download)
+    predicted = accuracy.predictions(classifier, test.images)
+    table = accuracy.confusion(predicted, test.labels, len(config.classes))
+    result = {
+        "checkpoint": str(options.checkpoint),
+        "data": options.data,
+        "data_version": describe(data.version),
+        "images": len(test),
+        "accuracy": round(accuracy.accuracy(predicted, test.labels), 2),
+        "classes": list(config.classes),
+        "confusion": table.tolist(),
+    }
+    if options.memories and classifier.has_memory:
+        memory = options.memory or config.recipe.get("memory", BANK_SIZE)
+        train = loading.training_images(config, fetch=options.download)
+        found = accuracy.redrawn_accuracies(
+            classifier,
+            test,
+            train,
+            memories=options.memories,
+            memory=memory,
+            seed=config.seed if options.seed is None else options.seed,
+        )
+        result["memories"] = {
+            "samples": memory,
+            "accuracies": [round(value, 2) for value in found],
+            "mean": round(statistics.fmean(found), 2),
+            "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
+        }
+    if not options.json:
+        print(_evaluation_text(result), flush=True)
+    if options.explanations is not None:
+        report = _measure_explanations(options, classifier, test)
+        result["explanations"] = report
+        if not options.json:
+            print("\n" + explanation_tables.markdown(report), end="")
+    if options.json:
+        print(json.dumps(result))
+    return 0
+
+
+def _measure_explanations(
+    options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
+) -> dict[str, Any]:
+    train = loading.training_images(classifier.config, loading.DRAWN_FROM, fetch=options.download)
+    report = explanation_report.measure_explanations(
+        classifier, test, train, Sizes(images=options.images), seed=options.seed or 0
+    )
+    text, figure = explanation_tables.markdown(report), explanation_tables.draw(report)
+    write_report(options.explanations, "explanations", report, text, figure)
+    return report
+
+
+def _evaluation_text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['data']}, {result['data_version']}",
+        f"accuracy {result['accuracy']:.2f} % of {result['images']} images with the model's own bank"
+        if "memories" in result
+        else f"accuracy {result['accuracy']:.2f} % of {result['images']} images",
+    ]
+    if "memories" in result:
+        redrawn = result["memories"]
+        spread = f" +- {redrawn['deviation']:.2f}" if redrawn["deviation"] is not None else ""
+        count = len(redrawn["accuracies"])
+        lines.append(
+            f"accuracy {redrawn['mean']:.2f}{spread} % with memories of {redrawn['samples']} samples "
+            f"drawn {count} times"
+        )
+    names = result["classes"]
+    width = max(len(name) for name in names)
+    column = max(5, *(len(str(count)) + 1 for row in result["confusion"] for count in row))
+    lines += ["", "rows: true class, columns: predicted class"]
+    lines.append(" " * width + "".join(name[: column - 1].rjust(column) for name in names))
+    for name, row in zip(names, result["confusion"], strict=True):
+        lines.append(name.rjust(width) + "".join(str(count).rjust(column) for count in row))
+    return "\n".join(lines)

@@ -1,0 +1,67 @@
+"""`memorywrap gauge`: teach a model how likely its answers are right."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from memorywrap import loading
+from memorywrap.checkpoints.card import write_card
+from memorywrap.commands.shared import add_download, add_machine
+from memorywrap.data.sets import load_test
+from memorywrap.devices import use_threads
+from memorywrap.measures import trust_report
+from memorywrap.measures.reports import write_report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("--checkpoint", required=True, metavar="FOLDER", help="a local folder")
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help="images it did not learn from: half to fit on"
+    )
+    parser.add_argument(
+        "--exam",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="other such images, to compare on only",
+    )
+    add_download(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="also write trust.md, .json and .png there")
+    parser.add_argument("--seed", type=int, default=0, help="of the halves")
+    add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit code."""
+    use_threads(options.threads)
+    if not Path(options.checkpoint).is_dir():
+        raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
+    if options.data in options.exam:
+        raise ValueError("--exam: expected other images than those of --data")
+    classifier = loading.load_classifier(
+        options.checkpoint, device=options.device, fetch=options.download
+    )
+    sets = {
+        name: load_test(name, classifier.config.classes, fetch=options.download)[1]
+        for name in (options.data, *options.exam)
+    }
+    held_out = sets.pop(options.data)
+    gauge, report = trust_report.fit_gauge(
+        classifier, held_out, sets, name=options.data, seed=options.seed
+    )
+    text = trust_report.markdown(report)
+    if options.out is not None:
+        write_report(options.out, "trust", report, text, trust_report.draw(report))
+    print(text)
+    better = trust_report.is_better(report)
+    classifier.config = replace(classifier.config, trust=gauge.to_dict() if better else None)
+    classifier.save_pretrained(options.checkpoint)
+    write_card(options.checkpoint)
+    if better:
+        print(f"{options.checkpoint} now says with each answer how likely it is right")
+    else:
+        print(f"left out of {options.checkpoint}: it does not judge better than plain confidence")
+    return 0
