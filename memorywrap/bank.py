@@ -156,11 +156,12 @@ class MemoryBank:
 
 
 def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
-    """All memory samples in bank order, row by row."""
-    height, width = bank.images.shape[2:]
-    rows = -(-len(bank) // columns)
+    """All memory samples but the removed ones, in bank order, row by row."""
+    images = bank.images[bank.available]
+    height, width = images.shape[2:]
+    rows = -(-len(images) // columns)
     picture = Image.new("RGB", (columns * width, rows * height), "white")
-    for index, image in enumerate(bank.images):
+    for index, image in enumerate(images):
         picture.paste(to_pil(image), ((index % columns) * width, (index // columns) * height))
     return picture
 

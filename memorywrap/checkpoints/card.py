@@ -94,6 +94,9 @@ def _training(config: Config) -> str:
         **{"recipe" if name == "name" else name: value for name, value in config.recipe.items()},
         **config.versions,
     }
+    if config.start is not None:
+        facts["began with the weights of"] = config.start["title"]
+        facts |= {f"{name} of that": value for name, value in config.start["recipe"].items()}
     rows = [f"| {name} | {_value(value)} |" for name, value in facts.items()]
     return "\n".join(["| setting | value |", "| --- | --- |", *rows])
 

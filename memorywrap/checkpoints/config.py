@@ -30,6 +30,8 @@ class Config:
         bank: how to draw the bank from a data set (see `datasets.draw_bank`) where the checkpoint
             does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
+        start: how the weights that training began with had been trained, where they were another
+            model's: its title, recipe, seed, data and versions.
         recipe, seed, data, measured, versions: how it was trained, on what, and what it reached.
     """
 
@@ -44,6 +46,7 @@ class Config:
     mirror: bool = False
     bank: dict[str, Any] | None = None
     trust: dict[str, Any] | None = None
+    start: dict[str, Any] | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)
@@ -73,8 +76,8 @@ class Config:
             values = getattr(self, name)
             require(name, _all_are((int, float), values) and len(values) == 3, "three numbers")
         require("std", min(self.std) > 0, "three numbers above 0")
-        for name in ("bank", "trust", "recipe", "data", "measured", "versions"):
-            absent = name in ("bank", "trust") and getattr(self, name) is None
+        for name in ("bank", "trust", "start", "recipe", "data", "measured", "versions"):
+            absent = name in ("bank", "trust", "start") and getattr(self, name) is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
         if self.bank is not None:
             words = {"dataset", "digest"}
@@ -90,6 +93,15 @@ class Config:
             )
         if self.trust is not None:
             TrustGauge.from_dict(self.trust)
+
+
+def as_start(config: Config) -> dict[str, Any]:
+    """What a model that is trained on from this one's weights remembers of it."""
+    # The fonts are hundreds of names; the digest of their contents stays.
+    data = {name: value for name, value in config.data.items() if name != "fonts"}
+    start = {"title": config.title, "recipe": config.recipe, "seed": config.seed, "data": data}
+    earlier = {} if config.start is None else {"start": config.start}
+    return {**start, "versions": config.versions, **earlier}
 
 
 def library_versions() -> dict[str, str]:

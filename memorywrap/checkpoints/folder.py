@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memorywrap.bank import MemoryBank, bank_picture
-from memorywrap.checkpoints.config import Config, library_versions
+from memorywrap.checkpoints.config import Config
 
 CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
     "config.json",
@@ -55,7 +55,7 @@ def write(
             bank_picture(bank).save(folder / BANK_PICTURE)
     except SafetensorError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
-    text = json.dumps(dataclasses.asdict(replace(config, versions=library_versions())), indent=2)
+    text = json.dumps(dataclasses.asdict(config), indent=2)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
@@ -97,15 +97,18 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def find(folder: str | Path) -> Path:
-    """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub."""
+    """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub.
+
+    Where a folder "owner" is here, "owner/name" is taken for a mistyped path: the Hub is not asked.
+
+    Raises:
+        CheckpointError: neither a folder nor a model of the Hub.
+    """
     path = Path(folder)
     if path.is_dir():
         return path
-    if (
-        not path.is_absolute()
-        and len(path.parts) == 2
-        and path.parts[0] not in (".", "..", "checkpoints")
-    ):
+    owner = path.parts[0] if path.parts else "."
+    if len(path.parts) == 2 and owner != "checkpoints" and not Path(owner).is_dir():
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -116,7 +119,9 @@ def find(folder: str | Path) -> Path:
             raise CheckpointError(
                 f"{folder}: neither a folder nor a model that the Hugging Face Hub can give now"
             ) from error
-    raise CheckpointError(f"there is no checkpoint folder {folder}")
+    beside = sorted(one.parent.name for one in path.parent.glob(f"*/{CONFIG}"))
+    known = f"; in {path.parent} there are {', '.join(beside)}" if beside else ""
+    raise CheckpointError(f"there is no checkpoint folder {folder}{known}")
 
 
 def read_config(folder: str | Path) -> Config:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands.shared import add_download, add_machine, add_set, setting
 from memorywrap.data.sets import data_names, load_data, load_test
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", default="memory-wrap", choices=VARIANTS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--title", default="", help="what the page calls the model")
+    parser.add_argument(
+        "--start",
+        metavar="FOLDER",
+        help="a checkpoint of the same network whose weights to begin with (default: fresh ones)",
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, help="instead of the recipe's")
     length.add_argument("--minutes", type=float, help="as many epochs as fit here")
@@ -70,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         title=options.title,
         precision=options.precision,
+        start=None if options.start is None else checkpoint.read(checkpoint.find(options.start)),
     )
     run = RunFolder(options.out)
     if options.minutes is not None:

@@ -18,6 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.devices import choose_device
+from memorywrap.training.objective import Objective
+from memorywrap.training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -67,42 +69,27 @@ def leave(processes: Processes) -> None:
         dist.destroy_process_group()
 
 
-def share_training(model: MemoryWrapClassifier, processes: Processes) -> nn.Module:
-    """The module to train: called with a process's inputs and memory samples, it gives the logits
-    of the inputs; its gradients are those of all processes."""
+def share_training(
+    model: MemoryWrapClassifier, recipe: Recipe, processes: Processes
+) -> Objective | DistributedDataParallel:
+    """The objective of a training: called with this process's part of a batch; its gradients are
+    those of all processes."""
     if processes.count == 1:
-        return model
+        return Objective(model, recipe)
     _share_statistics(model)
-    module = _Shared(model)
     ids = [model.device.index] if model.device.type == "cuda" else None
     # Buffers are equal already: every process computes them from the statistics of all.
-    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+    return DistributedDataParallel(
+        Objective(model, recipe, _gathered), device_ids=ids, broadcast_buffers=False
+    )
 
 
-class _Shared(nn.Module):
-    """`MemoryWrapClassifier.forward` with the memory spread over the processes."""
-
-    def __init__(self, classifier: MemoryWrapClassifier):
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(
-        self, images: Tensor, memory: Tensor | None, size: int, *, apart: bool = False
-    ) -> Tensor:
-        """
-        Args:
-            images, memory: this process's shares, in [0, 1].
-            size: samples in the whole memory.
-            apart: see `MemoryWrapClassifier.embed_both`.
-        """
-        if memory is None:
-            return self.classifier(images)
-        queries, mine = self.classifier.embed_both(images, memory, apart=apart)
-        # Processes may hold shares of different sizes: each fills in its rows, and the sum is all.
-        rows = torch.arange(size, device=mine.device).tensor_split(dist.get_world_size())
-        whole = mine.new_zeros(size, mine.shape[1])
-        whole = whole.index_copy(0, rows[dist.get_rank()], mine)
-        return self.classifier.head(queries, _Sum.apply(whole))
+def _gathered(mine: Tensor, size: int) -> Tensor:
+    """The embeddings (size, dim) of the whole memory, from every process's share of them."""
+    # Processes may hold shares of different sizes: each fills in its rows, and the sum is all.
+    rows = torch.arange(size, device=mine.device).tensor_split(dist.get_world_size())
+    whole = mine.new_zeros(size, mine.shape[1])
+    return _Sum.apply(whole.index_copy(0, rows[dist.get_rank()], mine))
 
 
 class _Sum(torch.autograd.Function):

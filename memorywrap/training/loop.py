@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from memorywrap import devices
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import library_versions
+from memorywrap.checkpoints.folder import load_strictly
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sampling import balanced
 from memorywrap.data.sets import ImageData
@@ -32,6 +33,7 @@ from memorywrap.measures import accuracy
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment
 from memorywrap.training.distributed import Processes
+from memorywrap.training.objective import Batch
 from memorywrap.training.recipes import Training, learning_rate, make_optimizer
 from memorywrap.training.runs import RunFolder, packed, stop_on_interrupt, unpack
 
@@ -39,6 +41,11 @@ _SECONDS_BETWEEN_SAVES = 15
 _PREPARING = 5000  # training images that an encoder may look at before the first step
 _OFTEN = 20  # tests on so many epochs of a run at most: testing is not what the time is for
 _TESTED = 1000  # test images for each of them; the end of a run is measured on all
+
+
+def own_chance() -> AbstractContextManager[None]:
+    """Within it, torch's generators may be seeded: afterwards they are as before."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 class Interrupted(Exception):
@@ -130,20 +137,23 @@ class Trainer:
         self.training, self.run_folder, self.device = training, run, device
         self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
-        torch.manual_seed(training.seed)
-        self.model = MemoryWrapClassifier(training.model_config()).to(device)
+        with own_chance():
+            torch.manual_seed(training.seed)
+            self.model = MemoryWrapClassifier(training.model_config()).to(device)
         # torch's own annotations do not know of it.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         prepare = getattr(self.model.encoder, "prepare", None)
-        if prepare is not None:
+        if training.start is not None:
+            load_strictly(self.model, training.start.weights)
+        elif prepare is not None:
             apart = max(1, len(self.data.train) // _PREPARING)  # they may lie class by class
             some = self.data.train.images[::apart].to(device)
             prepare((to_unit(some) - self.model.mean) / self.model.std)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.shared = distributed.share_training(self.model, self.processes)
+        self.objective = distributed.share_training(self.model, self.recipe, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
-        self.half = {"bfloat16": True, "float32": False}.get(
-            training.precision, devices.bfloat16_pays(device)
+        self.half = training.precision == "bfloat16" or (
+            training.precision == "auto" and devices.bfloat16_pays(device)
         )
         self.images = self.data.train.images.to(device)
         self.labels = self.data.train.labels.to(device)
@@ -173,7 +183,7 @@ class Trainer:
         if self.step == self.total_steps and self.averaged.has_memory:
             self.averaged.set_bank(self.bank())
         saved = shown = time.monotonic()
-        with stop_on_interrupt() as wished, self._bar(progress) as bar:
+        with own_chance(), stop_on_interrupt() as wished, self._bar(progress) as bar:
             while self.step < self.total_steps:
                 started = time.monotonic()
                 stop = self.make_step(wished())
@@ -222,32 +232,26 @@ class Trainer:
             Whether any process wishes to stop.
         """
         epoch, at = divmod(self.step, self.steps_per_epoch)
-        inputs, memory, labels = self.batch(epoch, at)
+        batch = self.batch(epoch, at)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps_per_epoch)
         self.model.train()
         with devices.half_precision(self.device, self.half):
-            size = () if self.processes.count == 1 else (self._memory_size,)
-            logits = self.shared(inputs, memory, *size, apart=self.recipe.apart)
-        summed = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.recipe.label_smoothing, reduction="sum"
-        )
+            summed, right = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages the gradients of the processes: each counts for its share.
         (summed * (self.processes.count / self.inputs_per_step)).backward()
         self.optimizer.step()
         self.step += 1
         self._average()
-        right = (logits.argmax(dim=1) == labels).sum()
         stop = torch.tensor(float(wish_to_stop), device=self.device)
-        count = torch.tensor(float(len(labels)), device=self.device)
+        count = torch.tensor(float(len(batch.labels)), device=self.device)
         sums = self.processes.total(torch.stack([summed.detach(), right, count, stop]))
         self.sums += sums[:3]
         return wish_to_stop if self.processes.count == 1 else sums[3].item() > 0
 
-    def batch(self, epoch: int, at: int) -> tuple[Tensor, Tensor | None, Tensor]:
-        """This process's inputs and memory samples, augmented, and the inputs' labels, of one step
-        of an epoch."""
+    def batch(self, epoch: int, at: int) -> Batch:
+        """This process's part of one step of an epoch, augmented."""
         count, size = len(self.labels), self.inputs_per_step
         order = torch.randperm(count, generator=self._chance(epoch))
         rows = order[at * size : (at + 1) * size]
@@ -264,7 +268,12 @@ class Trainer:
         pixels = pixels.to(memory_format=torch.channels_last)
         share = self.processes.share
         memory = share(pixels[size:]) if self.model.has_memory else None
-        return share(pixels[:size]), memory, share(self.labels[rows[:size]])
+        labels = self.labels[rows]
+        # Their order is random, so the first ones are any.
+        again = torch.arange(size, device=self.device) < self.recipe.counterfactual_memories * size
+        return Batch(
+            share(pixels[:size]), share(labels[:size]), memory, labels[size:], share(again)
+        )
 
     @property
     def _memory_size(self) -> int:
@@ -375,11 +384,12 @@ class Trainer:
 def epochs_within(training: Training, minutes: float, device: str = "auto") -> int:
     """How many epochs fit into so many minutes here, judged by a few steps."""
     trial = Trainer(training, RunFolder("unused"), choose_device(device))
-    trial.make_step()  # the first one chooses kernels and allocates
     count = max(1, min(6, trial.total_steps - 1))
-    started = time.monotonic()
-    for _ in range(count):
-        trial.make_step()
+    with own_chance():
+        trial.make_step()  # the first one chooses kernels and allocates
+        started = time.monotonic()
+        for _ in range(count):
+            trial.make_step()
     seconds = (time.monotonic() - started) / count
     # Tests and checkpoints between the epochs cost about a twentieth.
     return max(1, int(0.95 * 60 * minutes / seconds / trial.steps_per_epoch))

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from memorywrap.checkpoints.config import Config
+from memorywrap.checkpoints.config import Config, as_start, library_versions
+from memorywrap.checkpoints.folder import Saved
 from memorywrap.data.banks import bank_recipe
 from memorywrap.data.sets import DataSet, ImageData, data_set
-from memorywrap.training.augment import Augment
+from memorywrap.training.augment import Augment, check_range
 
 BANK_SIZE = 100
 
@@ -24,6 +25,9 @@ BANK_SIZE = 100
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained.
+
+    Raises:
+        ValueError: names the setting that is out of its range.
 
     Attributes:
         name: what it is called.
@@ -41,6 +45,9 @@ class Recipe:
             "steps" (times 0.1 at each milestone).
         warmup: share of the training during which the learning rate rises.
         milestones: epochs at which the learning rate falls, for "steps".
+        counterfactual_memories: share of the inputs that the head reads once more, without the
+            memory samples of their own class and with the memory's verdict as the target (see
+            `memorywrap.training.objective`), so that the memory decides; 0 is the paper.
         label_smoothing: share of the target spread over all classes.
         average: decay per step of the exponential moving average of the weights that is
             evaluated and saved; 0 saves the last weights.
@@ -63,6 +70,7 @@ class Recipe:
     schedule: str = "linear"
     warmup: float = 0.2
     milestones: tuple[int, ...] = ()
+    counterfactual_memories: float = 0.0
     label_smoothing: float = 0.0
     average: float = 0.0
     test_memories: int = 5
@@ -77,10 +85,16 @@ class Recipe:
     def __post_init__(self) -> None:
         _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("schedule", self.schedule, ("linear", "cosine", "steps"))
-        if self.epochs < 1 or self.batch < 2 or self.memory < 1:
+        check_range(self, 1, math.inf, "epochs", "memory", "test_memories")
+        check_range(self, 2, math.inf, "batch")
+        check_range(self, 0, math.inf, "weight_decay")
+        check_range(self, 0, 0.9999, "momentum", "average", "label_smoothing")
+        check_range(self, 0, 1, "warmup", "counterfactual_memories")
+        check_range(self, 1e-9, math.inf, "learning_rate")
+        rising = list(self.milestones) == sorted(set(self.milestones))
+        if not rising or not all(type(at) is int and at >= 0 for at in self.milestones):
             raise ValueError(
-                "recipe: expected at least 1 epoch, a batch of 2 and a memory of 1, received "
-                f"{self.epochs}, {self.batch} and {self.memory}"
+                f"milestones: expected rising numbers of epochs, received {self.milestones}"
             )
 
 
@@ -96,6 +110,10 @@ class Training:
         title: what the model is called on the page.
         precision: "bfloat16", "float32" or "auto".
         bank: size of the bank that the model is evaluated and saved with.
+        start: the checkpoint whose weights training begins with; fresh weights when not given.
+
+    Raises:
+        ValueError: a start that is another network, or one for other classes.
     """
 
     data: ImageData
@@ -106,10 +124,30 @@ class Training:
     title: str = ""
     precision: str = "auto"
     bank: int = BANK_SIZE
+    start: Saved | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("precision", self.precision, ("auto", "bfloat16", "float32"))
+        if self.bank < 1:
+            raise ValueError(f"bank: expected at least 1 sample, received {self.bank}")
+        if self.start is None:
+            return
+        theirs = self.start.config
+        for name, wanted, found in (
+            ("encoder", self.encoder, theirs.encoder),
+            ("variant", self.variant, theirs.variant),
+            ("classes", list(self.data.classes), list(theirs.classes)),
+        ):
+            if wanted != found:
+                raise ValueError(
+                    f"start: expected a checkpoint with {name} {wanted!r}, found {found!r}"
+                )
 
     def config(self) -> dict[str, Any]:
         """For RUN/config.json."""
+        start = {} if self.start is None else {"start": as_start(self.start.config)}
         return {
+            **start,
             "data": self.data.version,
             "classes": self.data.classes,
             "encoder": self.encoder,
@@ -129,9 +167,11 @@ class Training:
             variant=self.variant,
             mirror=self.recipe.mirror,
             bank=bank_recipe(self.data, self.bank, self.seed),
+            start=None if self.start is None else as_start(self.start.config),
             recipe=dataclasses.asdict(self.recipe),
             seed=self.seed,
             data=self.data.version,
+            versions=library_versions(),
         )
 
 

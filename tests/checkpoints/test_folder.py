@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import tiny
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from memorywrap import MemoryWrapClassifier
@@ -38,14 +40,21 @@ def edit_weights(folder: Path, change) -> None:
 
 @pytest.mark.parametrize("variant", ["memory-wrap", "baseline", "std"])
 def test_what_is_saved_is_loaded(variant: str, tmp_path: Path) -> None:
-    settings = {"title": "Round trip", "mean": (0.4, 0.5, 0.6), "recipe": {"epochs": 3}, "seed": 5}
+    settings = {
+        "title": "Round trip",
+        "mean": (0.4, 0.5, 0.6),
+        "recipe": {"epochs": 3},
+        "seed": 5,
+        # Of when it was trained: who saves it again, with other libraries, does not change that.
+        "versions": {"torch": "1.0"},
+        "start": {"title": "Earlier", "recipe": {"epochs": 9}},
+    }
     before = tiny.classifier(variant, **settings)
     before.save_pretrained(tmp_path / "saved")
     after = load(tmp_path / "saved")
-    for name in ("title", "variant", "seed", "recipe", "encoder"):
+    for name in ("title", "variant", "seed", "recipe", "encoder", "versions", "start"):
         assert getattr(after.config, name) == getattr(before.config, name)
     assert list(after.config.mean) == [0.4, 0.5, 0.6]
-    assert "torch" in after.config.versions
     # Weights travel in half precision.
     for name, value in after.state_dict().items():
         torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-6)
@@ -201,9 +210,15 @@ def test_a_bank_that_does_not_fit_is_refused(
 def test_a_folder_that_is_not_there_is_not_asked_of_the_hub(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
     monkeypatch.chdir(tmp_path)
+    tiny.classifier().save_pretrained(tmp_path / "runs" / "digits")
     for name in (tmp_path / "none", "none", "./none", "checkpoints/none", "a/b/c", "../none"):
         with pytest.raises(CheckpointError, match="there is no checkpoint folder"):
             load(name)
+    # Two parts, as a model of the Hub has; but such a folder is here.
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint folder runs/digts; in runs there .*digits"
+    ):
+        load("runs/digts")
 
 
 def test_a_hub_id_is_fetched_without_pickles(monkeypatch, tiny_checkpoint: Path) -> None:
@@ -248,3 +263,16 @@ def test_a_hub_that_cannot_give_it_is_one_sentence(monkeypatch, name: str) -> No
 def test_bank_recipes_that_are_no_recipes_are_refused(bank):
     with pytest.raises(ValueError, match="bank: expected a dataset, a seed, a size"):
         Config("Later", "compact", ("a", "b"), bank=bank)
+
+
+def test_the_picture_of_the_bank_shows_what_the_file_holds(tmp_path: Path) -> None:
+    model = tiny.classifier(memory=7)
+    model.set_bank(model.bank.without([1, 5]))
+    model.save_pretrained(tmp_path)
+    kept = load_file(tmp_path / "bank.safetensors")["images"]
+    assert len(kept) == 5
+    picture = np.asarray(Image.open(tmp_path / "bank.png"))
+    for place, image in enumerate(kept):
+        tile = picture[: tiny.SIZE, place * tiny.SIZE : (place + 1) * tiny.SIZE]
+        assert np.array_equal(tile, image.permute(1, 2, 0).numpy())
+    assert (picture[:, 5 * tiny.SIZE :] == 255).all()

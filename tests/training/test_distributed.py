@@ -44,6 +44,7 @@ def _train_as(rank, count, port, folder, queue):
             batch=15,
             memory=7,
             apart=bool(apart),
+            counterfactual_memories=0.5 if kind == "memory-wrap" else 0.0,
             augment=Augment(translate=2, flip=True),
         )
         tiny = replace(TINY, recipe=recipe, variant=variant)

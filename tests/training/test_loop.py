@@ -14,13 +14,15 @@ import tiny
 import torch
 from colours import DATA, SHORT, TINY, assert_same, coloured
 
+from memorywrap.checkpoints import folder as checkpoint
+from memorywrap.checkpoints.card import model_card
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.encoders import ENCODERS
 from memorywrap.measures import accuracy
 from memorywrap.training import loop as training
 from memorywrap.training.augment import Augment
-from memorywrap.training.loop import Interrupted, Trainer, train, train_and_measure
+from memorywrap.training.loop import Interrupted, Trainer, epochs_within, train, train_and_measure
 from memorywrap.training.runs import RunError, RunFolder
 from memorywrap.trust import SIGNALS
 
@@ -141,17 +143,18 @@ def test_memory_is_drawn_anew_at_every_step_and_every_image_is_seen_once(tmp_pat
     trainer = Trainer(TINY, RunFolder(tmp_path), CPU)
     images, memories = [], []
     for at in range(trainer.steps_per_epoch):
-        inputs, memory, labels = trainer.batch(0, at)
+        inputs, labels, memory, memory_labels, _ = trainer.batch(0, at)
         assert inputs.shape == (16, 3, 32, 32) and memory.shape == (8, 3, 32, 32)
         images.append(inputs)
         memories.append(memory)
         # The label belongs to its image: the colour says so.
         assert torch.equal(inputs.mean(dim=(2, 3)).argmax(dim=1), labels)
+        assert torch.equal(memory.mean(dim=(2, 3)).argmax(dim=1), memory_labels)
     keys = {image.numpy().tobytes() for image in torch.cat(images)}
     assert len(keys) == 48
     assert not torch.equal(memories[0], memories[1])
-    assert not torch.equal(trainer.batch(1, 0)[0], images[0])
-    assert torch.equal(trainer.batch(0, 0)[1], memories[0])
+    assert not torch.equal(trainer.batch(1, 0).inputs, images[0])
+    assert torch.equal(trainer.batch(0, 0).memory, memories[0])
 
 
 def test_inputs_and_memory_are_normalised_together_or_apart(tmp_path):
@@ -295,3 +298,37 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"\x80\x04pickle")
     with pytest.raises(RunError, match=r"is damaged .* remove it to start again"):
         train(TINY, tmp_path, progress=False)
+
+
+def test_the_chance_of_others_is_left_as_it_was(tmp_path):
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    train(TINY, tmp_path, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    epochs_within(TINY, 1, "cpu")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_training_may_begin_with_the_weights_of_another(tmp_path):
+    first = train(TINY, tmp_path / "first", progress=False)
+    start = checkpoint.read(RunFolder(tmp_path / "first").checkpoint)
+    on = replace(TINY, start=start, recipe=replace(SHORT, counterfactual_memories=1.0), seed=5)
+    trainer = Trainer(on, RunFolder(tmp_path / "on"), CPU)
+    for name, value in trainer.model.state_dict().items():
+        torch.testing.assert_close(value, first.state_dict()[name], rtol=1e-3, atol=1e-6)
+    model = train(on, tmp_path / "on", progress=False)
+    told = json.loads((RunFolder(tmp_path / "on").checkpoint / "config.json").read_text())["start"]
+    assert told["recipe"]["counterfactual_memories"] == 0 and told["seed"] == TINY.seed
+    assert "torch" in told["versions"] and model.config.start["title"] == first.config.title
+    assert "began with the weights of" in model_card(model.config)
+    with pytest.raises(RunError, match="another run"):  # from fresh weights it is another one
+        train(replace(on, start=None), tmp_path / "on", progress=False)
+
+
+def test_who_trained_it_with_which_libraries_is_kept(tmp_path):
+    model = train(TINY, tmp_path, progress=False)
+    assert "torch" in model.config.versions
+    model.config = replace(model.config, versions={"torch": "1.0"})
+    model.save_pretrained(tmp_path / "again")
+    again = MemoryWrapClassifier.from_pretrained(tmp_path / "again")
+    assert again.config.versions == {"torch": "1.0"}

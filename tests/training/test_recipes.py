@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import tiny
+from colours import TINY
 
+from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.training.augment import Augment
 from memorywrap.training.recipes import Recipe, learning_rate, overridden, recipe_for
 
@@ -85,9 +88,66 @@ def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken()
         ({"batch": "many"}, "received 'many'"),
         ({"batch": "true"}, "received 'true'"),
         ({"optimizer": "adam"}, "unknown optimizer 'adam': expected one of sgd, adamw"),
-        ({"batch": "1"}, "a batch of 2"),
+        ({"batch": "1"}, "batch: expected at least 2, received 1"),
+        ({"epochs": "0"}, "epochs: expected at least 1, received 0"),
+        ({"memory": "0"}, "memory: expected at least 1"),
+        ({"test_memories": "0"}, "test_memories: expected at least 1"),
+        ({"learning_rate": "0"}, "learning_rate: expected at least 1e-09, received 0"),
+        ({"learning_rate": "1e999"}, "learning_rate: expected at least 1e-09, received inf"),
+        ({"momentum": "1.5"}, r"momentum: expected 0 to 0\.9999, received 1\.5"),
+        ({"weight_decay": "-1"}, "weight_decay: expected at least 0"),
+        ({"label_smoothing": "1"}, r"label_smoothing: expected 0 to 0\.9999"),
+        ({"average": "-0.1"}, r"average: expected 0 to 0\.9999"),
+        ({"warmup": "2"}, "warmup: expected 0 to 1"),
+        ({"counterfactual_memories": "1.1"}, "counterfactual_memories: expected 0 to 1"),
+        (
+            {"milestones": "[4, 3]"},
+            r"milestones: expected rising numbers of epochs, received \(4, 3\)",
+        ),
+        ({"milestones": "[0.5]"}, "milestones: expected rising numbers"),
+        ({"augment.translate": "-1"}, "translate: expected at least 0"),
+        ({"augment.cutout": "-1"}, "cutout: expected at least 0"),
+        ({"augment.rotate": "200"}, "rotate: expected 0 to 180"),
+        ({"augment.scale": "-0.1"}, "scale: expected at least 0"),
+        ({"augment.shear": "-0.1"}, "shear: expected at least 0"),
+        ({"augment.contrast": "-0.1"}, "contrast: expected at least 0"),
+        ({"augment.brightness": "2"}, "brightness: expected 0 to 1"),
+        ({"augment.colour": "2"}, "colour: expected 0 to 1"),
+        ({"augment.invert": "2"}, "invert: expected 0 to 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             overridden(SHORT, changes)
     with pytest.raises(ValueError, match="unknown recipe 'quick'"):
         recipe_for("quick", "svhn", 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"precision": "bf16"},
+            "unknown precision 'bf16': expected one of auto, bfloat16, float32",
+        ),
+        ({"bank": 0}, "bank: expected at least 1 sample, received 0"),
+    ],
+)
+def test_what_a_training_cannot_be_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **changes)
+
+
+def test_a_start_must_be_the_same_network(tmp_path):
+    tiny.classifier().save_pretrained(tmp_path)
+    start = checkpoint.read(tmp_path)
+    match = {"encoder": "compact", "data": replace(TINY.data, classes=("red", "green", "blue"))}
+    assert replace(TINY, start=start, **match).model_config().start["title"] == "Tiny"
+    for change, message in [
+        (
+            {"encoder": "whitened"},
+            "start: expected a checkpoint with encoder 'whitened', found 'com",
+        ),
+        ({"variant": "std"}, "with variant 'std', found 'memory-wrap'"),
+        ({"data": replace(TINY.data, classes=("cat", "dog"))}, r"with classes \['cat', 'dog'\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            replace(TINY, start=start, **{**match, **change})
