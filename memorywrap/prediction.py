@@ -107,6 +107,18 @@ class Prediction:
             for class_ in classes
         ]
 
+    def require_bank(self) -> MemoryBank:
+        """`bank`, where there must be one.
+
+        Raises:
+            ValueError: it is the prediction of a plain network.
+        """
+        if self.bank is None:
+            raise ValueError(
+                "this model has no memory bank: expected variant memory-wrap or baseline"
+            )
+        return self.bank
+
     def role(self, index: int) -> str:
         """The side a memory sample is on: "example" (same predicted class) or "counterfactual"."""
         return "example" if self._supports[index] else "counterfactual"

@@ -138,6 +138,7 @@ def test_the_truth_beats_a_confidence_that_knows_nothing_and_loses_to_the_better
     assert best["interval"][0] > 0
     assert not is_better({"sets": {"one": report, "other": best}})
     assert is_better({"sets": {"one": report}})
+    assert not is_better({"sets": {}})  # of nothing, nothing is better
 
 
 def test_a_prediction_judges_itself_by_its_evidence() -> None:

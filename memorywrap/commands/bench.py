@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from pathlib import Path
 
+from memorywrap.commands.page import program
 from memorywrap.commands.shared import add_checkpoint, load
 from memorywrap.devices import use_threads
-from memorywrap.measures.speed import bench, time_page
+from memorywrap.measures.speed import bench
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +34,18 @@ def run(options: argparse.Namespace) -> int:
     classifier = load(options, device="cpu")
     report = bench(classifier, repeats=options.repeats)
     if options.http:
-        image = classifier.require_bank().images[0]
-        time_page(report, Path(options.checkpoint), image, repeats=options.repeats)
+        report.milliseconds |= _times_of_the_page(options.checkpoint, options.repeats)
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
         print(report.markdown() if options.markdown else report.table())
     return 0
+
+
+def _times_of_the_page(checkpoint: Path, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds as the page's own timing program measures them."""
+    command, environment = program("app.timing", [str(checkpoint), "--repeats", str(repeats)])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr.strip().splitlines()[-1])
+    return json.loads(done.stdout)

@@ -124,9 +124,7 @@ def explain(
 
 def _case(prediction: Prediction, against: int | None) -> Case:
     """What is attributed of a prediction, on the device of its bank's embeddings."""
-    bank = prediction.bank
-    if bank is None:
-        raise ValueError("this model has no memory bank: expected variant memory-wrap or baseline")
+    bank = prediction.require_bank()
     used, contrast, device = prediction.used, prediction.contrast, bank.embeddings.device
     shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
     beside = None

@@ -137,8 +137,7 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
         index = getattr(prediction, role)
         if index is None:
             continue
-        assert prediction.bank is not None
-        pixels = prediction.bank.images[index]
+        pixels = prediction.require_bank().images[index]
         parts.append(
             FigurePart(
                 role,

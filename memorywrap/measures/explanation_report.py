@@ -83,7 +83,11 @@ def measure_explanations(
     Returns:
         "test" (images in it), "sizes", "agreement", "completeness", "methods", "memory_deletion",
         "randomisation" and "culprits": numbers and lists of them, fit for JSON.
+
+    Raises:
+        ValueError: a model without a bank.
     """
+    classifier.require_bank()
     sizes = (sizes or Sizes()).within(len(test))
     chosen = metrics.random_order(len(test), seed)[: sizes.images]
     predictions = classifier.predict_inputs(list(test.images[chosen]))
@@ -246,8 +250,7 @@ def _culprits(
     compare, by memory weight, and by whether the model itself reads them as their label."""
     found: dict[str, list[float]] = {"by contribution": [], "by weight": [], "by prediction": []}
     steps: list[int | None] = []
-    assert classifier.bank is not None
-    size, classes = len(classifier.bank), len(classifier.config.classes)
+    size, classes = len(classifier.require_bank()), len(classifier.config.classes)
     for redraw in range(sizes.redraws):
         bank = random_bank(classifier, train, seed + 101 + redraw)
         planted = metrics.random_order(size, seed + 201 + redraw)[: min(sizes.planted, size // 2)]
@@ -278,8 +281,7 @@ def _scores(
     classifier: MemoryWrapClassifier, prediction: Prediction
 ) -> tuple[metrics.Score, metrics.Score]:
     """Probability and logit of the predicted class for pictures (batch, 3, height, width)."""
-    bank, predicted = prediction.bank, prediction.predicted
-    assert bank is not None
+    bank, predicted = prediction.require_bank(), prediction.predicted
 
     def logits(pictures: Tensor) -> Tensor:
         with torch.no_grad():
@@ -294,8 +296,7 @@ def _scores(
 def _case(classifier: MemoryWrapClassifier, prediction: Prediction, picture: Tensor) -> Case:
     """The predicted class's logit to a picture (3, height, width) near the prediction's own and to
     its used samples."""
-    bank = prediction.bank
-    assert bank is not None
+    bank = prediction.require_bank()
     return Case(
         picture,
         to_unit(bank.images[prediction.used], classifier.device),

@@ -7,14 +7,10 @@ batch. That mixes the steps, see `attribution`; its completeness error shows how
 
 from __future__ import annotations
 
-import io
 import os
 import platform
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -37,8 +33,6 @@ PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
 _BATCH = 64
 _INPUTS = 6  # explanations are timed on so many different inputs, once each
 _TOGETHER = 32  # requests explained in common batches
-_START_LIMIT = 120  # seconds that the page may take to start
-_SETTLING = 10  # seconds in which a page that has started begins the memory's paths
 
 
 @dataclass
@@ -143,23 +137,36 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     Raises:
         ValueError: the classifier has no memory bank.
     """
-    if classifier.bank is None:
-        raise ValueError("bench needs a model with a memory bank")
+    bank = classifier.require_bank()
     pixels = _inputs(classifier)  # uint8 (inputs, 3, size, size)
-    arrays = [image.permute(1, 2, 0).numpy() for image in pixels]
-    predictions = [classifier.predict(array) for array in arrays]
+    predictions = classifier.predict([image.permute(1, 2, 0).numpy() for image in pixels])
     used = [len(prediction.used) for prediction in predictions]
     report = Report(
         machine=machine(),
         model={
             "model": f"{classifier.config.title} ({classifier.config.encoder})",
-            "memory samples": f"{len(classifier.bank)}, of which {median(used):g} used (median)",
+            "memory samples": f"{len(bank)}, of which {median(used):g} used (median)",
         },
     )
+    _time_answers(report, classifier, pixels, predictions, repeats)
+    _time_explanations(report, classifier, predictions)
+    published = report.time(_PUBLISHED, lambda i: _published(classifier, predictions[i]), _INPUTS)
+    report.completeness_errors["published procedure"] = published
+    return report
 
+
+def _time_answers(
+    report: Report,
+    classifier: MemoryWrapClassifier,
+    pixels: Tensor,
+    predictions: Sequence[Prediction],
+    repeats: int,
+) -> None:
+    """Embeddings, predictions and what comes before and after them."""
+    arrays = [image.permute(1, 2, 0).numpy() for image in pixels]
     alone = to_unit(pixels, classifier.device)
     batch = alone.repeat(_BATCH // _INPUTS + 1, 1, 1, 1)[:_BATCH]
-    embed = torch.no_grad()(classifier.embed)
+    embed = torch.no_grad()(classifier.frozen.embed)
     embed(batch)  # the first pass chooses kernels and allocates
     report.time(
         f"encoder, per image in batches of {_BATCH}", lambda _: embed(batch), repeats, _BATCH
@@ -168,7 +175,6 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     report.time(
         "classification, in process", lambda i: classifier.predict(arrays[i % _INPUTS]), repeats
     )
-
     report.time(
         "what if a used sample were gone, in process",
         lambda i: classifier.predict(
@@ -183,26 +189,34 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
         _INPUTS,
     )
 
+
+def _time_explanations(
+    report: Report, classifier: MemoryWrapClassifier, predictions: Sequence[Prediction]
+) -> None:
+    """Explanations alone and together, with the paths of the memory prepared and not."""
+    bank = classifier.require_bank()
+
     def ours(caches: list[PathCache]) -> Callable[[int], float]:
         def run(i: int) -> float:
-            (found,) = explain([classifier.predict(arrays[i])], classifier.head, caches[i])
+            again = classifier.predict_inputs([predictions[i].pixels])
+            (found,) = explain(again, classifier.head, caches[i])
             return found.completeness_error or 0.0
 
         return run
 
     def caches() -> list[PathCache]:
-        return [PathCache(classifier.paths().embed) for _ in arrays]
+        return [PathCache(classifier.paths().embed) for _ in predictions]
 
     report.time(_COLD, ours(caches()), _INPUTS)
     # As the page prepares them behind its start, but of the samples alone that will be used.
     prepared, (common, *_) = caches(), caches()
     for cache, prediction in zip(prepared, predictions, strict=True):
-        bank = prediction.bank
-        chosen = [*prediction.used, *{prediction.contrast} - {None}]
+        contrast = [] if prediction.contrast is None else [prediction.contrast]
+        chosen = [*prediction.used, *contrast]
         samples = to_unit(bank.images[chosen], classifier.device)
         for one in (cache, common):
             one.warm([bank.keys[index] for index in chosen], samples, "white")
-    errors = report.time(_WARM, ours(prepared), _INPUTS)
+    report.completeness_errors["ours"] = report.time(_WARM, ours(prepared), _INPUTS)
     report.time(
         "the same, map of the input alone",
         lambda i: _input_only(classifier, predictions[i], prepared[i]),
@@ -215,54 +229,6 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
         2,
         _TOGETHER,
     )
-    published = report.time(_PUBLISHED, lambda i: _published(classifier, predictions[i]), _INPUTS)
-    report.completeness_errors = {"ours": errors, "published procedure": published}
-    return report
-
-
-def time_page(report: Report, checkpoint: Path, image: Tensor, *, repeats: int = 30) -> None:
-    """Start the page in a process of its own and add its times to the report.
-
-    Args:
-        report: where the times go.
-        checkpoint: a checkpoint folder.
-        image: uint8 (3, height, width), the picture that is sent.
-
-    Raises:
-        ValueError: the page does not start.
-    """
-    import httpx  # comes with Gradio; its own client adds waits of some 0.1 s to each call
-
-    port = _free_port()
-    command = [sys.executable, "-m", "app", "--port", str(port)]
-    command += ["--checkpoints", str(checkpoint.resolve().parent)]
-    file = io.BytesIO()
-    to_pil(image).save(file, "PNG")
-    started = time.perf_counter()
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(server, port)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api", timeout=60) as client:
-
-            def classify(_: int) -> None:
-                files = {"files": ("image.png", file.getvalue(), "image/png")}
-                path = client.post("/upload", files=files).raise_for_status().json()[0]
-                data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, checkpoint_name]
-                called = client.post("/call/classify", json={"data": data}).raise_for_status()
-                answer = client.get(f"/call/classify/{called.json()['event_id']}")
-                if "event: complete" not in answer.text:
-                    raise ValueError(f"the page did not classify: {answer.text.strip()}")
-
-            checkpoint_name = checkpoint.resolve().name
-            classify(0)
-            report.milliseconds["page, from start to first answer"] = [
-                1000 * (time.perf_counter() - started)
-            ]
-            time.sleep(_SETTLING)
-            report.time("classification through HTTP, upload included", classify, repeats)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def machine() -> dict[str, Any]:
@@ -341,19 +307,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def _wait_for(server: subprocess.Popen, port: int) -> None:
-    limit = time.monotonic() + _START_LIMIT
-    while time.monotonic() < limit and server.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise ValueError(f"the page did not start within {_START_LIMIT} s: try python -m app")

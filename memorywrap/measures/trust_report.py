@@ -99,8 +99,8 @@ def compare(
 
 def is_better(report: dict[str, Any]) -> bool:
     """Whether the gauge's area under the risk-coverage curve and its calibration error are the
-    smaller ones everywhere."""
-    return all(
+    smaller ones everywhere, and that somewhere."""
+    return bool(report["sets"]) and all(
         found["difference"] < 0
         and found["gauge"]["calibration_error"] < found["softmax"]["calibration_error"]
         for found in report["sets"].values()
@@ -149,8 +149,9 @@ def _area(confidence: Tensor, right: Tensor, rows: Tensor) -> Tensor:
 
 def _evidence(classifier: MemoryWrapClassifier, split: Split) -> tuple[Tensor, Tensor, Tensor]:
     """Signals, highest softmax probability and rightness of the predictions for labelled images."""
-    assert classifier.bank is not None and classifier.bank.predicted is not None
+    bank = classifier.require_bank()
+    assert bank.predicted is not None  # the classifier completes its bank
     logits, weights, alike = (part.cpu() for part in classifier.classify(split.images))
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
-    found = signals(logits, weights, alike, classifier.bank.predicted)
+    found = signals(logits, weights, alike, bank.predicted)
     return found, confidence, predicted == split.labels

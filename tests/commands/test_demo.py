@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memorywrap.commands import demo
+from memorywrap.commands import page
 from memorywrap.commands.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_it_hands_its_arguments_to_the_page_and_to_no_other_app(tmp_path):
 def test_without_the_page_it_says_where_that_is(monkeypatch, capsys, tmp_path, missing):
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it would be started"))
     if missing == "page":
-        monkeypatch.setattr(demo, "_CLONE", tmp_path)
+        monkeypatch.setattr(page, "_CLONE", tmp_path)
     else:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert main(["demo"]) == 2

@@ -14,6 +14,7 @@ import pytest
 import tiny
 from PIL import Image
 
+from app import timing
 from memorywrap import MemoryWrapClassifier
 from memorywrap.commands import bench as bench_command
 from memorywrap.commands import main as cli
@@ -292,3 +293,21 @@ def test_every_command_has_a_help_text(name, capsys):
         cli.main([name, "--help"])
     assert stop.value.code == 0
     assert f"usage: memorywrap {name}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_bench_times_the_page_by_its_own_program(run, monkeypatch):
+    monkeypatch.setattr(bench, "_INPUTS", 1)
+    monkeypatch.setattr(bench, "_TOGETHER", 2)
+    monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
+    code, out, _ = run("bench", "--repeats", "2", "--http", "--json")
+    times = json.loads(out)["milliseconds"]
+    assert code == 0 and len(times) == 12
+    assert len(times["classification through HTTP, upload included"]) == 2
+    assert len(times["page, from start to first answer"]) == 1
+
+
+def test_a_page_that_does_not_start_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(timing, "_START_LIMIT", 0)
+    with pytest.raises(ValueError, match="the page did not start within 0 s: try python -m app"):
+        timing.time_page(tmp_path)

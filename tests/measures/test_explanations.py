@@ -11,6 +11,8 @@ from torch import Tensor
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.config import Config
+from memorywrap.data.sets import Split
+from memorywrap.measures.explanation_report import measure_explanations
 from memorywrap.measures.explanations import (
     agreement,
     area,
@@ -25,6 +27,7 @@ from memorywrap.measures.explanations import (
     randomisation_check,
     rank_correlation,
 )
+from memorywrap.measures.trust_report import fit_gauge
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +233,24 @@ def test_the_chance_of_perturbations_is_its_own() -> None:
     torch.set_rng_state(state)
     infidelity_and_sensitivity(score, picture, gradient, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_without_memory_is_told_so() -> None:
+    plain = tiny.classifier("std")
+    for ask in (
+        lambda: bank_predictions(plain),
+        lambda: memory_deletion(plain, plain.predict(tiny.picture()), [0]),
+        lambda: measure_explanations(plain, Split(*tiny.images(3)), Split(*tiny.images(3))),
+        lambda: fit_gauge(plain, Split(*tiny.images(30)), {}, name="tiny", seed=0),
+    ):
+        with pytest.raises(
+            ValueError, match=r"without memory|no memory bank: expected variant|has no memory, so"
+        ):
+            ask()
+
+
+def test_one_sided_positives_have_no_area() -> None:
+    scores = torch.tensor([1.0, 2.0])
+    for positive in ([True, True], [False, False]):
+        with pytest.raises(ValueError, match="positive: expected both values, received"):
+            auroc(scores, torch.tensor(positive))
