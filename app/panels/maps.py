@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from app.uploads import speaks
 from memorywrap import Explanation, Prediction
 from memorywrap.explanation.baselines import in_words
 from memorywrap.explanation.figures import FigurePart, figure_parts, paper_figure
+
+_log = logging.getLogger(__name__)
 
 # A fixed number of steps may be too small: from here on the maps come with a warning.
 _CARELESS = 0.05
@@ -45,7 +48,7 @@ class Maps:
     def shows(self, subject: Subject | None) -> Updates:
         prediction = None if subject is None else subject.prediction
         button = gr.DownloadButton(value=None, interactive=False, visible=prediction is not None)
-        html = "" if prediction is None else waiting(prediction)
+        html = "" if prediction is None else without_maps(prediction)
         return {self.html: html, self.figure: button, self.numbers: button}
 
     def wire(self) -> None:
@@ -79,10 +82,16 @@ class Maps:
         if not classifier.has_memory:
             return {self.html: "", **self._files(subject, prediction)}
         settings = checked_settings(method, baseline, steps)
-        explanation = models.explain(classifier, prediction, **settings)
         rivalry = None
-        if prediction.rival is not None:
-            rivalry = models.explain(classifier, prediction, against=prediction.rival, **settings)
+        try:
+            explanation = models.explain(classifier, prediction, **settings)
+            if prediction.rival is not None:
+                rivalry = models.explain(
+                    classifier, prediction, against=prediction.rival, **settings
+                )
+        except Exception:  # whatever it was: the answer stays, and nobody waits for maps for ever
+            _log.exception("no maps of a picture for %s", subject.model)
+            return {self.html: without_maps(prediction, failed=True)}
         if session.asked != asked:  # something else is looked at by now
             return {self.html: gr.skip()}
         return {
@@ -107,8 +116,8 @@ class Maps:
         return {self.figure: figure, self.numbers: numbers}
 
 
-def waiting(prediction: Prediction) -> str:
-    """The maps' place, kept at its size until they are there."""
+def without_maps(prediction: Prediction, *, failed: bool = False) -> str:
+    """The maps' place, kept at its size until they are there, or because there will be none."""
     if prediction.bank is None:
         return ""
     shown = [("input", prediction.pixels)]
@@ -118,7 +127,7 @@ def waiting(prediction: Prediction) -> str:
             shown.append((role, prediction.bank.images[index]))
     panels = [_panel(role, pixels) for role, pixels in shown]
     rivals = [panel for panel in panels if panel["role"] != "example"]
-    return _html(prediction, panels, rivals)
+    return _html(prediction, panels, rivals, failed=failed)
 
 
 def explained(explanation: Explanation, rivalry: Explanation | None = None) -> str:
@@ -140,6 +149,8 @@ def _html(
     rivals: list[dict[str, Any]],
     explanation: Explanation | None = None,
     rivalry: Explanation | None = None,
+    *,
+    failed: bool = False,
 ) -> str:
     rival = prediction.rival
     return render(
@@ -153,6 +164,7 @@ def _html(
         explanation=explanation,
         careless=explanation is not None and _is_careless(explanation),
         start="" if explanation is None else in_words(explanation.baseline),
+        failed=failed,
         rivalry=rivalry,
         careless_rivalry=rivalry is not None and _is_careless(rivalry),
     )

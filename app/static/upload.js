@@ -60,6 +60,12 @@
     return new File([blob], `${name.replace(/\.\w+$/, '')}.jpg`, { type: 'image/jpeg' });
   };
 
+  const refuse = (words) => {
+    document.body.classList.add('mw-refused'); // hides what was said about the file before
+    say('mw-too-large', 'mw-notice', words, 'alert');
+    return false;
+  };
+
   const take = async (file) => {
     unsay();
     const image = new Image();
@@ -69,16 +75,18 @@
       try {
         await image.decode();
         fits &&= image.naturalWidth * image.naturalHeight <= MOST_PIXELS;
-      } catch (error) { // not for this browser to read: the server says what it thinks of it
-        if (fits) return hand(file);
+      } catch (error) {
+        if (file.type && !file.type.startsWith('image/')) {
+          return refuse('This is no picture: please choose a file such as JPEG, PNG or WebP.');
+        }
+        if (fits) return hand(file); // the server says what it thinks of it
         throw error;
       }
       return hand(fits ? file : await shrunk(image, file.name));
     } catch {
-      document.body.classList.add('mw-refused'); // hides what was said about the file before
-      say('mw-too-large', 'mw-notice',
-        `The file is over ${Math.floor(MOST_BYTES / 2 ** 20)} MB: please choose a smaller one.`, 'alert');
-      return false;
+      return refuse(
+        `The file is over ${Math.floor(MOST_BYTES / 2 ** 20)} MB: please choose a smaller one.`,
+      );
     } finally {
       URL.revokeObjectURL(image.src);
     }

@@ -11,6 +11,7 @@ import pytest
 import torch
 from driving import PHONE, choose_model, no_sideways_scrolling, pick, seen, stroke, upload
 
+from memorywrap import MemoryWrapClassifier
 from memorywrap.explanation import integrated_gradients as attribution
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs the package playwright").expect
@@ -121,6 +122,22 @@ def test_maps_that_miss_the_score_come_with_a_warning(visit, monkeypatch):
     expect(warnings).to_have_count(2)  # of the plain maps, and of those against the rival
     expect(warnings.first).to_contain_text("Read the maps of “why ")
     expect(warnings.last).to_contain_text("Read the maps of “which pixels mattered” with care")
+
+
+def test_maps_that_fail_leave_the_answer_and_come_when_asked_again(visit, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no memory left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryWrapClassifier, "explain", fail)
+        tab = visit()
+        pick(tab, 0)
+        expect(tab.locator(".mw-warning")).to_contain_text("The maps could not be made.")
+        expect(tab.get_by_text("on their way")).to_have_count(0)
+        expect(tab.locator(".mw-class")).to_be_visible()
+    pick(tab, 1)
+    expect(maps(tab)).to_have_count(3)
+    expect(tab.get_by_text("The maps could not be made.")).to_have_count(0)
 
 
 def test_settings_take_effect_at_once_and_methods_without_a_sum_say_so(visit):

@@ -80,3 +80,44 @@ def test_photo_that_is_too_large_is_shrunk_in_the_browser(visit, reason):
         "image => image.naturalWidth / image.naturalHeight"
     )
     assert wide == pytest.approx(5 / 3 if reason == "bytes" else 6 / 5, rel=0.01)
+
+
+def test_what_is_no_picture_is_refused_once(visit):
+    tab = visit()
+    upload(tab, b"%PDF-1.7", name="letter.pdf", kind="application/pdf")
+    said = tab.locator("[role=alert]:visible, .toast-body:visible")
+    expect(said).to_have_text(
+        ["This is no picture: please choose a file such as JPEG, PNG or WebP."]
+    )
+    tab.wait_for_timeout(500)
+    expect(said).to_have_count(1)
+
+
+def test_the_pad_is_drawn_on_with_the_keyboard(visit):
+    """Arrows move the pen, the space bar lowers it; a typed character is written."""
+    tab = visit()
+    tab.get_by_role("tab", name="Draw").click()
+    pad = tab.locator(".mw-paper canvas")
+    pad.focus()
+    drawing = "document.querySelector('.mw-paper canvas').toDataURL()"
+    status = tab.locator(".mw-pad [role=status]")
+    for _ in range(4):
+        tab.keyboard.press("ArrowUp")
+    expect(status).to_have_text("50 % from the left, 25 % from the top")
+    expect(tab.locator(".mw-class")).to_have_count(0)  # moving alone draws nothing
+    tab.keyboard.press("Space")
+    expect(status).to_have_text("Pen down")
+    for _ in range(8):
+        tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Space")
+    expect(status).to_have_text("Pen lifted")
+    expect(tab.locator(".mw-class")).to_be_visible()
+    line = tab.evaluate(drawing)
+    tab.keyboard.press("Backspace")
+    expect(tab.locator(".mw-class")).to_have_count(0)
+    tab.keyboard.press("7")
+    expect(status).to_have_text("7 written")
+    expect(tab.locator(".mw-class")).to_be_visible()
+    assert tab.evaluate(drawing) != line
+    tab.keyboard.press("Tab")  # and on it goes: the pad is no trap
+    expect(tab.get_by_role("button", name="Undo")).to_be_focused()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from app.panels.maps import explained, waiting
+from app.panels.maps import explained, without_maps
 from memorywrap.explanation import baselines, integrated_gradients
 from memorywrap.explanation.baselines import BASELINES
 
@@ -42,7 +42,7 @@ def test_every_baseline_has_words(baseline):
 
 def test_maps_keep_their_place_until_they_are_there(model):
     prediction = model.predict(tiny.picture())
-    before = waiting(prediction)
+    before = without_maps(prediction)
     after = explained(
         model.explain(prediction, steps=2),
         model.explain(prediction, against=prediction.rival, steps=2),
@@ -65,3 +65,9 @@ def test_a_sum_that_is_off_is_said_and_warned_of(model, monkeypatch):
 def test_a_method_without_a_sum_says_so(model):
     shown = explained(model.explain(tiny.picture(), method="saliency"))
     assert "saliency gives no sum" in shown and "off by" not in shown
+
+
+def test_maps_that_fail_say_so_and_leave_the_answer(model):
+    shown = " ".join(without_maps(model.predict(tiny.picture()), failed=True).split())
+    assert "The maps could not be made." in shown and 'role="alert"' in shown
+    assert "on their way" not in shown and "mw-busy" not in shown
