@@ -45,6 +45,13 @@ class MemorySample(TypedDict):
     role: Literal["example", "counterfactual"]
 
 
+class Verdict(TypedDict):
+    """A class and its probability."""
+
+    predicted: str
+    probability: float
+
+
 class Answer(TypedDict):
     """The object of /classify."""
 
@@ -56,6 +63,7 @@ class Answer(TypedDict):
     example: int | None
     counterfactual: int | None
     contrast: int | None
+    without_its_class: Verdict | None
 
 
 class Contributions(TypedDict):

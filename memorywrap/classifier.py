@@ -181,7 +181,8 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         trust = self.config.trust if bank is own else None
         gauge = None if trust is None else TrustGauge.from_dict(trust)
         reading = self.read(queries, bank)
-        rows = zip(inputs, *(part.cpu() for part in (*reading, queries)), strict=True)
+        without = self._without_their_class(queries, reading.logits.argmax(dim=1).cpu(), bank)
+        rows = zip(inputs, *(part.cpu() for part in (*reading, queries)), without, strict=True)
         return [
             Prediction(
                 pixels=pixels,
@@ -193,9 +194,25 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
                 gauge=gauge,
                 query=query,
                 model=self.fingerprint,
+                logits_without_its_class=left,
             )
-            for pixels, logits, weights, alike, query in rows
+            for pixels, logits, weights, alike, query, left in rows
         ]
+
+    def _without_their_class(
+        self, queries: Tensor, predicted: Tensor, bank: MemoryBank | None
+    ) -> list[Tensor | None]:
+        """Logits of each query without the memory samples that are predicted in its class."""
+        if bank is None or bank.predicted is None:
+            return [None] * len(queries)
+        others = (bank.predicted != predicted[:, None]) & bank.available
+        able = others.any(dim=1)
+        found: list[Tensor | None] = [None] * len(queries)
+        if able.any():
+            logits = self.read(queries[able.to(queries.device)], bank, others[able]).logits.cpu()
+            for row, one in zip(able.nonzero().flatten().tolist(), logits, strict=True):
+                found[row] = one
+        return found
 
     def input(self, image: ImageSource, box: Box | None = None) -> Tensor:
         """What the model sees of an image: uint8 (3, size, size)."""

@@ -29,6 +29,8 @@ class Prediction:
         gauge: how to judge the prediction by its evidence, where the model has learned that.
         query: (dim,), embedding of the input; None if it is not known.
         model: fingerprint of the model that predicted, see `MemoryBank.model`; None if not known.
+        logits_without_its_class: (classes,), what the model says without the memory samples that are
+            predicted in the predicted class; None where it has no others left, or no memory.
     """
 
     pixels: Tensor
@@ -40,6 +42,7 @@ class Prediction:
     gauge: TrustGauge | None = None
     query: Tensor | None = None
     model: str | None = None
+    logits_without_its_class: Tensor | None = None
 
     @cached_property
     def probabilities(self) -> list[float]:
@@ -58,6 +61,16 @@ class Prediction:
             return None
         evidence = (self.logits[None], self.weights[None], self.similarity[None])
         return float(self.gauge.probability(signals(*evidence, self.bank.predicted)))
+
+    @cached_property
+    def without_its_class(self) -> tuple[int, float] | None:
+        """The class, and its probability, that the model would say without the memory samples
+        predicted in the predicted class: another one where the memory decides. None where it has no
+        others."""
+        if self.logits_without_its_class is None:
+            return None
+        probability, class_ = self.logits_without_its_class.double().softmax(dim=0).max(dim=0)
+        return int(class_), float(probability)
 
     @cached_property
     def used(self) -> list[int]:
@@ -145,6 +158,12 @@ class Prediction:
             "example": self.example,
             "counterfactual": self.counterfactual,
             "contrast": self.contrast,
+            "without_its_class": None
+            if self.without_its_class is None
+            else {
+                "predicted": self.classes[self.without_its_class[0]],
+                "probability": self.without_its_class[1],
+            },
         }
 
     @cached_property

@@ -41,6 +41,7 @@ def html(prediction: Prediction, flip: FlipSet | None = None) -> str:
         return render("no_memory")
     used = prediction.used
     cards = [{**prediction.memory(index), "pixels": bank.images[index]} for index in used]
+    left = prediction.without_its_class
     removed = () if flip is None or flip.removed is None else flip.removed
     return render(
         "memories",
@@ -57,6 +58,7 @@ def html(prediction: Prediction, flip: FlipSet | None = None) -> str:
             }
             for class_, index in prediction.runners_up()
         ],
+        left=None if left is None else {"name": prediction.classes[left[0]], "share": left[1]},
         flip=flip,
         flipped=None if flip is None else prediction.classes[flip.predicted],
         removed=[{**prediction.memory(index), "pixels": bank.images[index]} for index in removed],

@@ -51,6 +51,8 @@ def model_card(config: Config) -> str:
         f"## Accuracy\n\n{_accuracy(config)}",
         f"## Limits\n\n{_limits(config)}",
     ]
+    if config.variant != "std":
+        sections.insert(-1, f"## Does the memory decide?\n\n{_reliance(config)}")
     fonts = config.data.get("fonts")
     if fonts:
         sections.append(
@@ -118,6 +120,32 @@ def _accuracy(config: Config) -> str:
     ]
     head = "| data | images | with the bank of this model | with memories drawn again |"
     return "\n".join([head, "| --- | ---: | ---: | ---: |", *rows])
+
+
+def _reliance(config: Config) -> str:
+    rows = [
+        f"| {name} | {rate_in_words(found['necessity'])} | {rate_in_words(found['follow_rate'])} | "
+        f"{rate_in_words(found['counterfactuals'])} |"
+        for name, found in config.measured.items()
+        if "necessity" in found
+    ]
+    if not rows:
+        return "Not measured."
+    head = "| data | necessity | follow rate | answers with a counterfactual in memory |"
+    words = (
+        "Necessity: all memory samples predicted in the answer's class are taken away; how often is "
+        "the answer another one then? Follow rate: only those predicted in the runner-up's class are "
+        "left; how often is the runner-up the answer then? In brackets the 95 % confidence interval."
+    )
+    return "\n".join([head, "| --- | ---: | ---: | ---: |", *rows, "", words])
+
+
+def rate_in_words(found: dict) -> str:
+    """A rate, as `memorywrap.measures.reliance` gives it, with its interval."""
+    if found["percent"] is None:
+        return "-"
+    low, high = found["interval"]
+    return f"{found['percent']:.1f} % ({low:.1f} to {high:.1f})"
 
 
 def _redrawn(found: dict) -> str:

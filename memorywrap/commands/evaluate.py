@@ -8,11 +8,12 @@ import statistics
 from typing import Any
 
 from memorywrap import loading
+from memorywrap.checkpoints.card import rate_in_words
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_download, add_machine
 from memorywrap.data.sets import Split, data_names, describe, load_test
 from memorywrap.devices import use_threads
-from memorywrap.measures import accuracy, explanation_report, explanation_tables
+from memorywrap.measures import accuracy, explanation_report, explanation_tables, reliance
 from memorywrap.measures.explanation_report import Sizes
 from memorywrap.measures.reports import write_report
 from memorywrap.training.recipes import BANK_SIZE
@@ -76,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         "classes": list(config.classes),
         "confusion": table.tolist(),
     }
+    if classifier.has_memory:
+        result["reliance"] = reliance.reliance(classifier, test.images)
     if options.memories and classifier.has_memory:
         memory = options.memory or config.recipe.get("memory", BANK_SIZE)
         train = loading.training_images(config, fetch=options.download)
@@ -132,6 +135,13 @@ def _evaluation_text(result: dict[str, Any]) -> str:
             f"accuracy {redrawn['mean']:.2f}{spread} % with memories of {redrawn['samples']} samples "
             f"drawn {count} times"
         )
+    if "reliance" in result:
+        rates = {name: rate_in_words(rate) for name, rate in result["reliance"].items()}
+        lines += [
+            f"necessity {rates['necessity']}: without its memories of that class, the answer is another",
+            f"follow rate {rates['follow_rate']}: with memories of the runner-up alone, it is the answer",
+            f"answers with a counterfactual in memory {rates['counterfactuals']}",
+        ]
     names = result["classes"]
     width = max(len(name) for name in names)
     column = max(5, *(len(str(count)) + 1 for row in result["confusion"] for count in row))

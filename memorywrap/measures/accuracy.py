@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import ImageData, Split, load_test
+from memorywrap.measures.reliance import reliance
 
 # The paper's: that many test images share one memory.
 SHARING = 500
@@ -78,8 +79,8 @@ def measure(
         exams: other data sets with the same class names, as for `load_test`.
 
     Returns:
-        {"NAME:test": {"accuracy", "images"}}, in percent, as in `Config.measured`; for `data` also
-        "redrawn", the accuracies with memories drawn again.
+        {"NAME:test": {"accuracy", "images"}}, in percent, as in `Config.measured`, with the rates of
+        `reliance`; for `data` also "redrawn", the accuracies with memories drawn again.
 
     Raises:
         DataError: an exam that is not there, or has other classes.
@@ -92,6 +93,8 @@ def measure(
     for name, test in tests.items():
         right = accuracy(predictions(classifier, test.images), test.labels)
         measured[name] = {"accuracy": round(right, 2), "images": len(test)}
+        if classifier.has_memory:
+            measured[name] |= reliance(classifier, test.images)
     recipe = classifier.config.recipe
     memories = recipe.get("test_memories", 0)
     if classifier.has_memory and memories:
