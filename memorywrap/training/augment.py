@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from memorywrap.images import to_unit
+from memorywrap.training.settings import check_range, check_types
 
 _CUTOUT_GREY = 0.5
 
@@ -20,7 +20,7 @@ class Augment:
     """What may happen to a training image; every zero switches its part off.
 
     Raises:
-        ValueError: names the setting that is out of its range.
+        ValueError: names the setting that is of the wrong type or out of its range.
 
     Attributes:
         translate: largest shift in pixels, either way.
@@ -47,22 +47,10 @@ class Augment:
     invert: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range(self, 0, math.inf, "translate", "cutout", "shear", "scale", "contrast")
         check_range(self, 0, 180, "rotate")
         check_range(self, 0, 1, "brightness", "colour", "invert")
-
-
-def check_range(settings: Any, least: float, most: float, *names: str) -> None:
-    """Check that settings lie between two numbers, infinity excluded.
-
-    Raises:
-        ValueError: names the first that does not.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if not (math.isfinite(value) and least <= value <= most):
-            wanted = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-            raise ValueError(f"{name}: expected {wanted}, received {value}")
 
 
 def augment(images: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:

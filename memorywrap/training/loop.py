@@ -6,6 +6,7 @@ Chance at a step depends on (seed, epoch, step) alone, so a resumed run repeats 
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -382,7 +383,13 @@ class Trainer:
 
 
 def epochs_within(training: Training, minutes: float, device: str = "auto") -> int:
-    """How many epochs fit into so many minutes here, judged by a few steps."""
+    """How many epochs fit into so many minutes here, judged by a few steps; one at least.
+
+    Raises:
+        ValueError: no time at all, or time without end.
+    """
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"minutes: expected a number above 0, received {minutes:g}")
     trial = Trainer(training, RunFolder("unused"), choose_device(device))
     count = max(1, min(6, trial.total_steps - 1))
     with own_chance():

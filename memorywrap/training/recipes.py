@@ -17,7 +17,8 @@ from memorywrap.checkpoints.config import Config, as_start, library_versions
 from memorywrap.checkpoints.folder import Saved
 from memorywrap.data.banks import bank_recipe
 from memorywrap.data.sets import DataSet, ImageData, data_set
-from memorywrap.training.augment import Augment, check_range
+from memorywrap.training.augment import Augment
+from memorywrap.training.settings import check_one_of, check_range, check_types
 
 BANK_SIZE = 100
 
@@ -27,7 +28,7 @@ class Recipe:
     """How a network is trained.
 
     Raises:
-        ValueError: names the setting that is out of its range.
+        ValueError: names the setting that is of the wrong type or out of its range.
 
     Attributes:
         name: what it is called.
@@ -83,8 +84,9 @@ class Recipe:
         return replace(self, epochs=epochs, milestones=milestones)
 
     def __post_init__(self) -> None:
-        _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
-        _one_of("schedule", self.schedule, ("linear", "cosine", "steps"))
+        check_types(self)
+        check_one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        check_one_of("schedule", self.schedule, ("linear", "cosine", "steps"))
         check_range(self, 1, math.inf, "epochs", "memory", "test_memories")
         check_range(self, 2, math.inf, "batch")
         check_range(self, 0, math.inf, "weight_decay")
@@ -113,7 +115,8 @@ class Training:
         start: the checkpoint whose weights training begins with; fresh weights when not given.
 
     Raises:
-        ValueError: a start that is another network, or one for other classes.
+        ValueError: names a setting that is of the wrong type or out of its range, such as a shift
+            as large as the images; a start that is another network, or one for other classes.
     """
 
     data: ImageData
@@ -127,9 +130,12 @@ class Training:
     start: Saved | None = None
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, ("auto", "bfloat16", "float32"))
-        if self.bank < 1:
-            raise ValueError(f"bank: expected at least 1 sample, received {self.bank}")
+        check_types(self)
+        check_one_of("precision", self.precision, ("auto", "bfloat16", "float32"))
+        check_range(self, 1, math.inf, "bank")
+        check_range(self, 0, 10**18, "seed")
+        side = self.data.train.images.shape[-1]
+        check_range(self.recipe.augment, 0, side - 1, "translate", "cutout")
         if self.start is None:
             return
         theirs = self.start.config
@@ -186,7 +192,7 @@ def recipe_for(name: str, data: str, samples: int) -> Recipe:
     Raises:
         ValueError: no such recipe, or no such data set.
     """
-    _one_of("recipe", name, ("fast", "paper"))
+    check_one_of("recipe", name, ("fast", "paper"))
     record = data_set(data)
     return _paper(record) if name == "paper" else _fast(record, samples)
 
@@ -307,8 +313,3 @@ def _changed(settings: Any, key: str, text: str) -> Any:
             f"received {text!r}"
         )
     return replace(settings, **{key: value})
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}: expected one of {', '.join(known)}")

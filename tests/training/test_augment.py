@@ -20,6 +20,12 @@ def test_no_augmentation_leaves_the_pixels():
     assert torch.equal(augment(images, Augment(), torch.Generator()), images / 255)
 
 
+def test_images_are_shifted_by_all_but_one_of_their_pixels_at_most():
+    images = tiny.images(40)[0]
+    found = augment(images, Augment(translate=31), torch.Generator().manual_seed(3))
+    assert found.min() >= 0 and found.max() <= 1 and not torch.equal(found, images / 255)
+
+
 def test_shifts_and_flips_move_whole_pixels_and_mirror_at_the_edges():
     images = tiny.images(40)[0]
     settings = Augment(translate=2, flip=True)

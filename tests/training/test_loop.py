@@ -300,6 +300,14 @@ def test_a_damaged_state_says_what_to_do(tmp_path):
         train(TINY, tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_no_epoch_fits_into_no_time(minutes):
+    with pytest.raises(
+        ValueError, match=rf"minutes: expected a number above 0, received {minutes}"
+    ):
+        epochs_within(TINY, minutes, "cpu")
+
+
 def test_the_chance_of_others_is_left_as_it_was(tmp_path):
     torch.manual_seed(7)
     state = torch.get_rng_state()

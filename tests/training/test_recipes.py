@@ -128,7 +128,22 @@ def test_settings_are_changed_by_name_and_nothing_unknown_or_mistyped_is_taken()
             {"precision": "bf16"},
             "unknown precision 'bf16': expected one of auto, bfloat16, float32",
         ),
-        ({"bank": 0}, "bank: expected at least 1 sample, received 0"),
+        ({"bank": 0}, "bank: expected at least 1, received 0"),
+        ({"bank": 2.5}, r"bank: expected a whole number, received 2\.5"),
+        ({"seed": -1}, "seed: expected 0 to 1e"),
+        ({"seed": "a"}, "seed: expected a whole number, received 'a'"),
+        (
+            {"start": "checkpoints/digits"},
+            r"start: expected .*Saved \| None, received 'checkpoints/di",
+        ),
+        (
+            {"recipe": replace(SHORT, augment=Augment(translate=32))},
+            "translate: expected 0 to 31, received 32",
+        ),
+        (
+            {"recipe": replace(SHORT, augment=Augment(cutout=40))},
+            "cutout: expected 0 to 31, received 40",
+        ),
     ],
 )
 def test_what_a_training_cannot_be_is_named(changes, message):
