@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.config import Config
 from memorywrap.encoders import FrozenEncoder, create_encoder, embedding_dim
-from memorywrap.encoders.frozen import Weights, embed
+from memorywrap.encoders.frozen import Weights, embed, tensors_of
 from memorywrap.images import to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 
@@ -242,7 +242,7 @@ class MemoryWrapNetwork(nn.Module):
 
     def _now(self) -> tuple[Weights, FrozenEncoder]:
         """Made anew when weights have changed, whoever changed them."""
-        tensors = [*self.parameters(), *self.buffers()]
+        tensors = tensors_of(self)
         if self._frozen is None or not self._frozen[0].still(tensors):
             frozen = FrozenEncoder(self.encoder, self.mean, self.std, mirror=self.config.mirror)
             self._frozen = (Weights(tensors), frozen)
