@@ -61,7 +61,8 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         """
         folder = checkpoint.find(folder)
         saved = checkpoint.read(folder)
-        classifier = cls(saved.config)
+        with torch.random.fork_rng(devices=[]):  # fresh weights draw from chance: nobody's loss
+            classifier = cls(saved.config)
         try:
             checkpoint.load_strictly(classifier, saved.weights)
             classifier.config = saved.config  # with the trust gauge, which goes with these weights

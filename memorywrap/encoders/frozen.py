@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -157,7 +158,8 @@ def _joined(convolution: nn.Conv2d, pool: nn.AvgPool2d) -> nn.Conv2d:
     outputs that were averaged: (size + side - 1)^2 products in place of size^2 side^2."""
     side = cast(int, pool.kernel_size)
     height, width = convolution.kernel_size
-    joined = nn.Conv2d(
+    joined = skip_init(  # fresh weights would be drawn from the chance of others
+        nn.Conv2d,
         convolution.in_channels,
         convolution.out_channels,
         (height + side - 1, width + side - 1),

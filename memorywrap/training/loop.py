@@ -9,12 +9,10 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -33,6 +31,7 @@ from memorywrap.loading import legible_bank, load_classifier
 from memorywrap.measures import accuracy
 from memorywrap.training import distributed
 from memorywrap.training.augment import augment
+from memorywrap.training.chance import generator, own_chance, seed_torch
 from memorywrap.training.distributed import Processes
 from memorywrap.training.objective import Batch
 from memorywrap.training.recipes import Training, learning_rate, make_optimizer
@@ -42,11 +41,6 @@ _SECONDS_BETWEEN_SAVES = 15
 _PREPARING = 5000  # training images that an encoder may look at before the first step
 _OFTEN = 20  # tests on so many epochs of a run at most: testing is not what the time is for
 _TESTED = 1000  # test images for each of them; the end of a run is measured on all
-
-
-def own_chance() -> AbstractContextManager[None]:
-    """Within it, torch's generators may be seeded: afterwards they are as before."""
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 class Interrupted(Exception):
@@ -138,8 +132,8 @@ class Trainer:
         self.training, self.run_folder, self.device = training, run, device
         self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
-        with own_chance():
-            torch.manual_seed(training.seed)
+        with own_chance(processor := torch.device("cpu")):  # where weights are made
+            seed_torch(training.seed, processor)
             self.model = MemoryWrapClassifier(training.model_config()).to(device)
         # torch's own annotations do not know of it.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -184,7 +178,7 @@ class Trainer:
         if self.step == self.total_steps and self.averaged.has_memory:
             self.averaged.set_bank(self.bank())
         saved = shown = time.monotonic()
-        with own_chance(), stop_on_interrupt() as wished, self._bar(progress) as bar:
+        with own_chance(self.device), stop_on_interrupt() as wished, self._bar(progress) as bar:
             while self.step < self.total_steps:
                 started = time.monotonic()
                 stop = self.make_step(wished())
@@ -254,13 +248,13 @@ class Trainer:
     def batch(self, epoch: int, at: int) -> Batch:
         """This process's part of one step of an epoch, augmented."""
         count, size = len(self.labels), self.inputs_per_step
-        order = torch.randperm(count, generator=self._chance(epoch))
+        order = torch.randperm(count, generator=generator(self.training.seed, epoch, 0))
         rows = order[at * size : (at + 1) * size]
-        chance = self._chance(epoch, at)
+        chance = generator(self.training.seed, epoch, 1 + at)
         if self.model.has_memory:
             rows = torch.cat([rows, torch.randperm(count, generator=chance)[: self._memory_size]])
         # Dropout draws from torch's own generator.
-        torch.manual_seed(chance.initial_seed() + self.processes.rank)
+        seed_torch(chance.initial_seed() + self.processes.rank, self.device)
         rows = rows.to(self.device)
         if self.device.type != "cpu":  # a generator draws on its own device only
             chance = torch.Generator(self.device).manual_seed(chance.initial_seed())
@@ -349,11 +343,6 @@ class Trainer:
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "averaged": self.averaged}
 
-    def _chance(self, *place: int) -> torch.Generator:
-        """A generator for a place in the training: (epoch,) for its order, (epoch, step) else."""
-        entropy = np.random.SeedSequence((self.training.seed, *place)).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
-
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged weights, and the normalisation's statistics, towards the model's."""
@@ -392,7 +381,7 @@ def epochs_within(training: Training, minutes: float, device: str = "auto") -> i
         raise ValueError(f"minutes: expected a number above 0, received {minutes:g}")
     trial = Trainer(training, RunFolder("unused"), choose_device(device))
     count = max(1, min(6, trial.total_steps - 1))
-    with own_chance():
+    with own_chance(trial.device):
         trial.make_step()  # the first one chooses kernels and allocates
         started = time.monotonic()
         for _ in range(count):

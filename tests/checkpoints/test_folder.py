@@ -83,6 +83,12 @@ def test_a_loaded_model_is_ready_to_predict(tiny_checkpoint: Path) -> None:
     assert classifier.bank.predicted is not None
 
 
+def test_loading_draws_nothing_from_the_chance_of_others(tiny_checkpoint: Path) -> None:
+    before = torch.get_rng_state()
+    load(tiny_checkpoint)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_removed_sample_stays_removed(tiny_classifier, tmp_path: Path) -> None:
     tiny_classifier.set_bank(tiny_classifier.bank.without([2]))
     tiny_classifier.save_pretrained(tmp_path / "edited")

@@ -153,6 +153,9 @@ def test_memory_is_drawn_anew_at_every_step_and_every_image_is_seen_once(tmp_pat
     keys = {image.numpy().tobytes() for image in torch.cat(images)}
     assert len(keys) == 48
     assert not torch.equal(memories[0], memories[1])
+    # The memory is a draw of its own, and not the beginning of the epoch's order again.
+    pairs = zip(memories, images, strict=True)
+    assert not any(torch.equal(memory, inputs[:8]) for memory, inputs in pairs)
     assert not torch.equal(trainer.batch(1, 0).inputs, images[0])
     assert torch.equal(trainer.batch(0, 0).memory, memories[0])
 
@@ -311,7 +314,7 @@ def test_no_epoch_fits_into_no_time(minutes):
 def test_the_chance_of_others_is_left_as_it_was(tmp_path):
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    train(TINY, tmp_path, progress=False)
+    train_and_measure(TINY, tmp_path, progress=False)
     assert torch.equal(torch.get_rng_state(), state)
     epochs_within(TINY, 1, "cpu")
     assert torch.equal(torch.get_rng_state(), state)
