@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
     "bank.safetensors",
     "bank.png",
 )
+
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 class CheckpointError(ValueError):
@@ -99,7 +102,8 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor]) -> None:
 def find(folder: str | Path) -> Path:
     """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub.
 
-    Where a folder "owner" is here, "owner/name" is taken for a mistyped path: the Hub is not asked.
+    What cannot be such a name, as "./owner/name", is a path. So is "owner/name" where a folder "owner"
+    is here: it is mistyped then, and the Hub is not asked.
 
     Raises:
         CheckpointError: neither a folder nor a model of the Hub.
@@ -107,8 +111,8 @@ def find(folder: str | Path) -> Path:
     path = Path(folder)
     if path.is_dir():
         return path
-    owner = path.parts[0] if path.parts else "."
-    if len(path.parts) == 2 and owner != "checkpoints" and not Path(owner).is_dir():
+    owner = path.parts[0]
+    if _HUB_NAME.fullmatch(str(folder)) and owner != "checkpoints" and not Path(owner).is_dir():
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -121,7 +125,10 @@ def find(folder: str | Path) -> Path:
             ) from error
     beside = sorted(one.parent.name for one in path.parent.glob(f"*/{CONFIG}"))
     known = f"; in {path.parent} there are {', '.join(beside)}" if beside else ""
-    raise CheckpointError(f"there is no checkpoint folder {folder}{known}")
+    raise CheckpointError(
+        f"there is no checkpoint folder {folder}{known}; a model of the Hugging Face Hub is named "
+        "OWNER/MODEL, and asked for where no folder OWNER is here"
+    )
 
 
 def read_config(folder: str | Path) -> Config:
