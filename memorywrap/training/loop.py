@@ -30,10 +30,9 @@ from memorywrap.images import to_unit
 from memorywrap.loading import legible_bank, load_classifier
 from memorywrap.measures import accuracy
 from memorywrap.training import distributed
-from memorywrap.training.augment import augment
-from memorywrap.training.chance import generator, own_chance, seed_torch
+from memorywrap.training.batches import Batches
+from memorywrap.training.chance import own_chance, seed_torch
 from memorywrap.training.distributed import Processes
-from memorywrap.training.objective import Batch
 from memorywrap.training.recipes import Training, learning_rate, make_optimizer
 from memorywrap.training.runs import RunFolder, packed, stop_on_interrupt, unpack
 
@@ -132,40 +131,23 @@ class Trainer:
         self.training, self.run_folder, self.device = training, run, device
         self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
-        with own_chance(processor := torch.device("cpu")):  # where weights are made
-            seed_torch(training.seed, processor)
-            self.model = MemoryWrapClassifier(training.model_config()).to(device)
-        # torch's own annotations do not know of it.
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        prepare = getattr(self.model.encoder, "prepare", None)
-        if training.start is not None:
-            load_strictly(self.model, training.start.weights)
-        elif prepare is not None:
-            apart = max(1, len(self.data.train) // _PREPARING)  # they may lie class by class
-            some = self.data.train.images[::apart].to(device)
-            prepare((to_unit(some) - self.model.mean) / self.model.std)
+        self.model = _network(training, device)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.objective = distributed.share_training(self.model, self.recipe, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.half = training.precision == "bfloat16" or (
             training.precision == "auto" and devices.bfloat16_pays(device)
         )
-        self.images = self.data.train.images.to(device)
-        self.labels = self.data.train.labels.to(device)
+        self.batches = Batches(training, device, self.processes)
         self.step = 0
         # Of the present epoch: summed loss, right predictions, inputs seen.
         self.sums = torch.zeros(3, device=device)
         self.seconds = 0.0
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches only, as in the paper: a small last one would weigh its images more."""
-        return max(1, len(self.labels) // self.recipe.batch)
-
-    @property
     def total_steps(self) -> int:
         """Of the whole training."""
-        return self.recipe.epochs * self.steps_per_epoch
+        return self.recipe.epochs * self.batches.per_epoch
 
     def run(self, progress: bool = True) -> MemoryWrapClassifier:
         """All steps from here to the last, with everything written to the run folder."""
@@ -183,11 +165,11 @@ class Trainer:
                 started = time.monotonic()
                 stop = self.make_step(wished())
                 self.seconds += time.monotonic() - started
-                bar.update(self.inputs_per_step)
+                bar.update(self.batches.inputs)
                 if time.monotonic() - shown > 0.2:  # reading the sums waits for a GPU
                     bar.set_postfix_str(self._standing(), refresh=False)
                     shown = time.monotonic()
-                if self.step % self.steps_per_epoch == 0:
+                if self.step % self.batches.per_epoch == 0:
                     self.finish_epoch(progress)
                 last = self.step == self.total_steps
                 # Epochs of a second are not saved one by one: writing would take as long.
@@ -195,7 +177,7 @@ class Trainer:
                     stop
                     or last
                     or (
-                        self.step % self.steps_per_epoch == 0
+                        self.step % self.batches.per_epoch == 0
                         and time.monotonic() - saved > _SECONDS_BETWEEN_SAVES
                     )
                 ):
@@ -215,68 +197,37 @@ class Trainer:
         """What the network multiplies in."""
         return "bfloat16" if self.half else "float32"
 
-    @property
-    def inputs_per_step(self) -> int:
-        """Of all processes together; small training sets have no full batch."""
-        return min(self.recipe.batch, len(self.labels))
-
     def make_step(self, wish_to_stop: bool = False) -> bool:
         """One step: forward, backward, new weights, new average.
 
         Returns:
             Whether any process wishes to stop.
         """
-        epoch, at = divmod(self.step, self.steps_per_epoch)
-        batch = self.batch(epoch, at)
+        batch = self.batches.batch(self.step)
+        # Dropout draws from torch's own generator.
+        seed_torch(self.batches.seed_of(self.step) + self.processes.rank, self.device)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.steps_per_epoch)
+            group["lr"] = learning_rate(self.recipe, self.step, self.batches.per_epoch)
         self.model.train()
         with devices.half_precision(self.device, self.half):
             summed, right = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages the gradients of the processes: each counts for its share.
-        (summed * (self.processes.count / self.inputs_per_step)).backward()
+        (summed * (self.processes.count / self.batches.inputs)).backward()
         self.optimizer.step()
         self.step += 1
-        self._average()
+        # Early averages must forget the initial weights: the decay grows with the steps made.
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        _move(self.averaged, self.model, 1 - decay)
         stop = torch.tensor(float(wish_to_stop), device=self.device)
         count = torch.tensor(float(len(batch.labels)), device=self.device)
         sums = self.processes.total(torch.stack([summed.detach(), right, count, stop]))
         self.sums += sums[:3]
         return wish_to_stop if self.processes.count == 1 else sums[3].item() > 0
 
-    def batch(self, epoch: int, at: int) -> Batch:
-        """This process's part of one step of an epoch, augmented."""
-        count, size = len(self.labels), self.inputs_per_step
-        order = torch.randperm(count, generator=generator(self.training.seed, epoch, 0))
-        rows = order[at * size : (at + 1) * size]
-        chance = generator(self.training.seed, epoch, 1 + at)
-        if self.model.has_memory:
-            rows = torch.cat([rows, torch.randperm(count, generator=chance)[: self._memory_size]])
-        # Dropout draws from torch's own generator.
-        seed_torch(chance.initial_seed() + self.processes.rank, self.device)
-        rows = rows.to(self.device)
-        if self.device.type != "cpu":  # a generator draws on its own device only
-            chance = torch.Generator(self.device).manual_seed(chance.initial_seed())
-        # Every process augments all of it, which is cheap, so that chance is that of one process.
-        pixels = augment(self.images[rows], self.recipe.augment, chance)
-        pixels = pixels.to(memory_format=torch.channels_last)
-        share = self.processes.share
-        memory = share(pixels[size:]) if self.model.has_memory else None
-        labels = self.labels[rows]
-        # Their order is random, so the first ones are any.
-        again = torch.arange(size, device=self.device) < self.recipe.counterfactual_memories * size
-        return Batch(
-            share(pixels[:size]), share(labels[:size]), memory, labels[size:], share(again)
-        )
-
-    @property
-    def _memory_size(self) -> int:
-        return min(self.recipe.memory, len(self.labels))
-
     def finish_epoch(self, progress: bool = True) -> None:
         """Measure and write down what the epoch brought."""
-        epoch = self.step // self.steps_per_epoch
+        epoch = self.step // self.batches.per_epoch
         loss, right, count = self.sums.tolist()
         seconds, self.seconds = self.seconds, 0.0
         self.sums.zero_()
@@ -343,23 +294,10 @@ class Trainer:
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "averaged": self.averaged}
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the averaged weights, and the normalisation's statistics, towards the model's."""
-        # Early averages must forget the initial weights: the decay grows with the steps made.
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        mine, theirs = self.averaged.state_dict(), self.model.state_dict()
-        floating = [name for name, value in mine.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [mine[name] for name in floating], [theirs[name] for name in floating], 1 - decay
-        )
-        for name in mine.keys() - set(floating):
-            mine[name].copy_(theirs[name])
-
     def _bar(self, progress: bool) -> tqdm:
         return tqdm(
-            total=self.total_steps * self.inputs_per_step,
-            initial=self.step * self.inputs_per_step,
+            total=self.total_steps * self.batches.inputs,
+            initial=self.step * self.batches.inputs,
             unit=" images",
             unit_scale=True,
             dynamic_ncols=True,
@@ -369,6 +307,39 @@ class Trainer:
     def _standing(self) -> str:
         loss, right, count = self.sums.tolist()
         return f"loss {loss / count:.3f}, accuracy {100 * right / count:.1f} %" if count else ""
+
+
+def _network(training: Training, device: torch.device) -> MemoryWrapClassifier:
+    """The network before the first step: fresh, or with the weights that training begins with."""
+    with own_chance(processor := torch.device("cpu")):  # where weights are made
+        seed_torch(training.seed, processor)
+        model = MemoryWrapClassifier(training.model_config()).to(device)
+    # torch's own annotations do not know of it.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prepare = getattr(model.encoder, "prepare", None)
+    if training.start is not None:
+        load_strictly(model, training.start.weights)
+    elif prepare is not None:
+        images = training.data.train.images
+        apart = max(1, len(images) // _PREPARING)  # they may lie class by class
+        prepare((to_unit(images[::apart].to(device)) - model.mean) / model.std)
+    return model
+
+
+@torch.no_grad()
+def _move(averaged: nn.Module, model: nn.Module, share: float) -> None:
+    """Move averaged weights, and the normalisation's statistics, by a share of the way to the model's.
+
+    torch's AveragedModel copies the weights at its first step and cannot average the statistics where
+    there are whole numbers among them.
+    """
+    mine, theirs = averaged.state_dict(), model.state_dict()
+    floating = [name for name, value in mine.items() if value.is_floating_point()]
+    torch._foreach_lerp_(
+        [mine[name] for name in floating], [theirs[name] for name in floating], share
+    )
+    for name in mine.keys() - set(floating):
+        mine[name].copy_(theirs[name])
 
 
 def epochs_within(training: Training, minutes: float, device: str = "auto") -> int:
@@ -388,4 +359,4 @@ def epochs_within(training: Training, minutes: float, device: str = "auto") -> i
             trial.make_step()
     seconds = (time.monotonic() - started) / count
     # Tests and checkpoints between the epochs cost about a twentieth.
-    return max(1, int(0.95 * 60 * minutes / seconds / trial.steps_per_epoch))
+    return max(1, int(0.95 * 60 * minutes / seconds / trial.batches.per_epoch))

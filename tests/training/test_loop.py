@@ -139,27 +139,6 @@ def test_seeds_make_runs_and_nothing_else_does(tmp_path):
     assert not torch.equal(weights(first)[name], weights(other)[name])
 
 
-def test_memory_is_drawn_anew_at_every_step_and_every_image_is_seen_once(tmp_path):
-    trainer = Trainer(TINY, RunFolder(tmp_path), CPU)
-    images, memories = [], []
-    for at in range(trainer.steps_per_epoch):
-        inputs, labels, memory, memory_labels, _ = trainer.batch(0, at)
-        assert inputs.shape == (16, 3, 32, 32) and memory.shape == (8, 3, 32, 32)
-        images.append(inputs)
-        memories.append(memory)
-        # The label belongs to its image: the colour says so.
-        assert torch.equal(inputs.mean(dim=(2, 3)).argmax(dim=1), labels)
-        assert torch.equal(memory.mean(dim=(2, 3)).argmax(dim=1), memory_labels)
-    keys = {image.numpy().tobytes() for image in torch.cat(images)}
-    assert len(keys) == 48
-    assert not torch.equal(memories[0], memories[1])
-    # The memory is a draw of its own, and not the beginning of the epoch's order again.
-    pairs = zip(memories, images, strict=True)
-    assert not any(torch.equal(memory, inputs[:8]) for memory, inputs in pairs)
-    assert not torch.equal(trainer.batch(1, 0).inputs, images[0])
-    assert torch.equal(trainer.batch(0, 0).memory, memories[0])
-
-
 def test_inputs_and_memory_are_normalised_together_or_apart(tmp_path):
     images, memory = (tiny.images(count, seed)[0] / 255 for count, seed in ((16, 1), (8, 2)))
     model = tiny.classifier().train()

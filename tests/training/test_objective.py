@@ -10,6 +10,8 @@ from colours import SHORT, TINY
 from torch.nn import functional
 
 from memorywrap import BaselineMemory, MemoryWrapLayer
+from memorywrap.training.batches import Batches
+from memorywrap.training.distributed import Processes
 from memorywrap.training.loop import Trainer, train
 from memorywrap.training.objective import Batch, Objective, counterfactual_loss
 from memorywrap.training.runs import RunFolder
@@ -60,7 +62,7 @@ def test_the_encoder_learns_as_without_them(tmp_path) -> None:
         trainer = Trainer(training, RunFolder(tmp_path), CPU)
         trainer.model.train()
         torch.manual_seed(0)
-        loss, _ = trainer.objective(trainer.batch(0, 0))
+        loss, _ = trainer.objective(trainer.batches.batch(0))
         loss.backward()
         gradients[share] = {
             name: value.grad.clone() for name, value in trainer.model.named_parameters()
@@ -73,14 +75,14 @@ def test_the_encoder_learns_as_without_them(tmp_path) -> None:
 @pytest.mark.usefixtures("tiny_training")
 def test_a_share_of_the_inputs_is_read_once_more(tmp_path) -> None:
     trainer = Trainer(TINY, RunFolder(tmp_path), CPU)
-    model, batch = trainer.model.eval(), trainer.batch(0, 0)
+    model, batch = trainer.model.eval(), trainer.batches.batch(0)
     assert not batch.again.any()  # the recipe has none
     losses = {}
     with torch.no_grad():
         for share in (0.0, 0.5, 1.0):
-            trainer.recipe = replace(SHORT, counterfactual_memories=share)
-            batch = trainer.batch(0, 0)
-            losses[share], right = Objective(model, trainer.recipe)(batch)
+            recipe = replace(SHORT, counterfactual_memories=share)
+            batch = Batches(replace(TINY, recipe=recipe), CPU, Processes()).batch(0)
+            losses[share], right = Objective(model, recipe)(batch)
         queries, memory = model.embed_both(batch.inputs, batch.memory, apart=SHORT.apart)
         parts = [
             counterfactual_loss(
@@ -97,7 +99,7 @@ def test_a_share_of_the_inputs_is_read_once_more(tmp_path) -> None:
 def test_a_network_without_memory_is_trained_as_ever(tmp_path) -> None:
     recipe = replace(SHORT, counterfactual_memories=1.0)
     trainer = Trainer(replace(TINY, recipe=recipe, variant="std"), RunFolder(tmp_path), CPU)
-    batch = trainer.batch(0, 0)
+    batch = trainer.batches.batch(0)
     assert isinstance(batch, Batch) and batch.memory is None and len(batch.memory_labels) == 0
     model = trainer.model.eval()
     loss, _ = Objective(model, recipe)(batch)
