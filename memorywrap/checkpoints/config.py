@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ class Config:
         image_size: side of the input in pixels.
         mean, std: per-channel normalisation of pixels in [0, 1].
         mirror: embed each image as the mean of its own embedding and its mirror image's.
-        bank: how to draw the bank from a data set (see `datasets.draw_bank`) where the checkpoint
+        bank: how to draw the bank from a data set (see `data.banks.draw_bank`) where the checkpoint
             does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
         start: how the weights that training began with had been trained, where they were another
@@ -60,7 +61,7 @@ class Config:
 
         known = (("encoder", ENCODERS), ("variant", VARIANTS), ("distance", DISTANCES))
         for name, names in known:
-            if getattr(self, name) not in names:
+            if getattr(self, name) not in tuple(names):  # which asks for no hash
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(names)}"
                 )
@@ -74,11 +75,22 @@ class Config:
         require("image_size", self.image_size > 0, "a whole number above 0")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            require(name, _all_are((int, float), values) and len(values) == 3, "three numbers")
+            require(name, _all_are_numbers(values) and len(values) == 3, "three numbers")
         require("std", min(self.std) > 0, "three numbers above 0")
         for name in ("bank", "trust", "start", "recipe", "data", "measured", "versions"):
             absent = name in ("bank", "trust", "start") and getattr(self, name) is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")
+        require("versions", _all_are(str, [*self.versions.values()]), "a text for each library")
+        named = not self.data or isinstance(self.data.get("name"), str)
+        require("data", named, "the name of a data set among its settings")
+        told = self.start is None or (
+            isinstance(self.start.get("title"), str) and isinstance(self.start.get("recipe"), dict)
+        )
+        require("start", told, "a title and a recipe among its settings")
+        for found in self.measured.values():
+            fits = isinstance(found, dict) and {"images", "accuracy"} <= set(found)
+            fits = fits and _all_are_numbers([found["images"], found["accuracy"]])
+            require("measured", fits, "a number of images and an accuracy for each data set")
         if self.bank is not None:
             words = {"dataset", "digest"}
             numbers = {name: value for name, value in self.bank.items() if name not in words}
@@ -118,3 +130,10 @@ def library_versions() -> dict[str, str]:
 def _all_are(kind: type | tuple[type, ...], values: Any) -> bool:
     """Whether it is a list (or tuple) of such things."""
     return isinstance(values, (list, tuple)) and all(isinstance(value, kind) for value in values)
+
+
+def _all_are_numbers(values: Any) -> bool:
+    """Whether it is a list (or tuple) of numbers; JSON knows NaN and Infinity, which are none."""
+    return _all_are((int, float), values) and all(
+        math.isfinite(value) and not isinstance(value, bool) for value in values
+    )
