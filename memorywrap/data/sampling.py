@@ -18,7 +18,16 @@ def reduced(labels: Tensor, samples: int, seed: int) -> Tensor:
 
 
 def balanced(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Indices of `size` samples, spread over the classes as evenly as possible, drawn by seed."""
+    """Indices of `size` samples, spread over the classes as evenly as possible, drawn by seed; of all
+    where there are fewer.
+
+    Raises:
+        ValueError: none wanted, or none there.
+    """
+    if size < 1:
+        raise ValueError(f"expected at least 1 sample to draw, received {size}")
+    if not len(labels):
+        raise ValueError("there is no sample to draw from")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     return order[interleaved(labels[order])[:size]]
 

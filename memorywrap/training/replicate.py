@@ -183,7 +183,7 @@ def results(wanted: Sequence[Row], folder: str | Path) -> list[dict[str, Any]]:
     for row in wanted:
         groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         for config, result in _finished(row, Path(folder)):
-            recipe = _read(row, completed(config).get("recipe", {}))
+            recipe = _settings(row, completed(config).get("recipe", {}))
             key = json.dumps([_full(config["data"]), recipe], sort_keys=True)
             groups.setdefault(key, []).append((config, result))
         lines += [_line(row, found) for found in groups.values() or [[]]]
@@ -251,10 +251,10 @@ def _present_recipe(row: Row, config: dict[str, Any] | None) -> bool:
     data = config["data"]
     recipe = dataclasses.asdict(_recipe(row, data.get("samples") or data["train"]))
     present = json.loads(json.dumps(recipe))  # lists for tuples, as in the file
-    return _read(row, completed(config)["recipe"]) == _read(row, present)
+    return _settings(row, completed(config)["recipe"]) == _settings(row, present)
 
 
-def _read(row: Row, recipe: dict[str, Any]) -> dict[str, Any]:
+def _settings(row: Row, recipe: dict[str, Any]) -> dict[str, Any]:
     """The settings that the row's variant reads: a plain network knows nothing of memories."""
     of_memory = ("memory", "apart", "test_memories") if row.variant == "std" else ()
     return {name: value for name, value in recipe.items() if name not in of_memory}

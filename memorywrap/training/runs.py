@@ -116,7 +116,11 @@ class RunFolder:
         os.replace(partial, self.path / "state.safetensors")
 
     def metrics(self) -> list[dict[str, float | None]]:
-        """The lines of metrics.csv."""
+        """The lines of metrics.csv.
+
+        Raises:
+            RunError: the file is damaged.
+        """
         try:
             with (self.path / "metrics.csv").open(newline="", encoding="utf-8") as file:
                 return [
@@ -125,6 +129,9 @@ class RunFolder:
                 ]
         except FileNotFoundError:
             return []
+        except (ValueError, TypeError) as error:  # TypeError: a line that is cut short or too long
+            path = self.path / "metrics.csv"
+            raise RunError(f"{path} is damaged ({error}): remove the run to start again") from error
 
     def add_metrics(self, row: dict[str, float | None]) -> None:
         """Add an epoch's line; lines of that epoch or later (of a run cut short) are replaced."""
@@ -159,11 +166,14 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            values = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise RunError(f"{self.path / name} is not valid JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise RunError(f"{self.path / name}: expected an object of settings")
+        return values
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         partial = self.path / f"{name}.partial"

@@ -17,6 +17,16 @@ def test_balanced_takes_as_many_of_each_class_as_it_can():
     assert not torch.equal(rows, balanced(labels, 15, seed=5))
 
 
+def test_balanced_takes_all_where_there_are_fewer_and_says_where_there_is_none():
+    labels = torch.tensor([0, 1, 1])
+    assert balanced(labels, 9, seed=0).sort().values.tolist() == [0, 1, 2]
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"at least 1 sample to draw, received {size}"):
+            balanced(labels, size, seed=0)
+    with pytest.raises(ValueError, match="there is no sample to draw from"):
+        balanced(labels[:0], 9, seed=0)
+
+
 def test_interleaved_keeps_the_order_within_a_class():
     assert interleaved(torch.tensor([1, 1, 0, 2, 1, 0])).tolist() == [2, 0, 3, 5, 1, 4]
 
