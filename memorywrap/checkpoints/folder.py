@@ -46,20 +46,25 @@ class Saved:
 def write(
     folder: str | Path, config: Config, weights: dict[str, Tensor], bank: MemoryBank | None
 ) -> None:
-    """Write a checkpoint folder; weights in half precision, which halves what a clone downloads."""
+    """Write a checkpoint folder; weights in half precision, which halves what a clone downloads.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: _compact(value).cpu().contiguous() for name, value in weights.items()}
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / WEIGHTS)
         if bank is not None:
             left = bank.available  # a removed sample must not come back with the next loading
             save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
             bank_picture(bank).save(folder / BANK_PICTURE)
-    except SafetensorError as error:
-        raise CheckpointError(f"{folder} cannot be written: {error}") from error
-    text = json.dumps(dataclasses.asdict(config), indent=2)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(dataclasses.asdict(config), indent=2)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CheckpointError(f"{folder} cannot be written: {why}") from error
 
 
 def _compact(value: Tensor) -> Tensor:

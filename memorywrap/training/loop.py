@@ -150,7 +150,11 @@ class Trainer:
         return self.recipe.epochs * self.batches.per_epoch
 
     def run(self, progress: bool = True) -> MemoryWrapClassifier:
-        """All steps from here to the last, with everything written to the run folder."""
+        """All steps from here to the last, with everything written to the run folder.
+
+        Raises:
+            As the function `train`.
+        """
         if self.processes.first:
             size = sum(value.nbytes for value in self.model.state_dict().values())
             config = {**self.training.config(), "precision": self.precision}

@@ -107,7 +107,11 @@ class RunFolder:
             raise RunError(f"{path} is damaged ({error}): remove it to start again") from error
 
     def save_state(self, tensors: dict[str, Tensor]) -> None:
-        """Write where the run stands; a crash leaves the file of before whole."""
+        """Write where the run stands; a crash leaves the file of before whole.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
         partial = self.path / "state.partial"
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
@@ -238,7 +242,8 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C only notes the wish, so that no step is left half made."""
+    """Within it, the first Ctrl-C only notes the wish, so that no step is left half made; the second
+    one is a KeyboardInterrupt as ever."""
     wishes: list[int] = []
 
     def note(signum: int, frame: Any) -> None:

@@ -121,6 +121,13 @@ def test_a_bank_by_recipe_is_not_looked_for_in_the_folder(tiny_checkpoint: Path)
 # --- What can be wrong.
 
 
+def test_a_folder_that_cannot_be_written_is_named(tiny_classifier, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder, why in ((tmp_path / "file", "File exists"), (tmp_path / "file/x", "Not a direct")):
+        with pytest.raises(CheckpointError, match=f"{folder} cannot be written: {why}"):
+            tiny_classifier.save_pretrained(folder)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "bank.safetensors"])
 def test_a_missing_file_is_named(tiny_checkpoint: Path, name: str) -> None:
     (tiny_checkpoint / name).unlink()

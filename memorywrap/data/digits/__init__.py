@@ -60,6 +60,9 @@ def render_digits(
 
     Returns:
         Images, uint8 (count, 3, 32, 32), and labels, int64 (count,).
+
+    Raises:
+        ValueError: a count or a seed below 0.
     """
     if count < 0 or seed < 0:
         raise ValueError(f"expected count and seed of at least 0, received {count} and {seed}")
