@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
     config = classifier.config
     data, test = load_test(options.data, config.classes, fetch=options.download)
-    predicted = accuracy.predictions(classifier, test.images)
+    queries = classifier.encode(test.images)
+    predicted = accuracy.answers(classifier, queries)
     table = accuracy.confusion(predicted, test.labels, len(config.classes))
     result = {
         "checkpoint": str(options.checkpoint),
@@ -78,13 +79,14 @@ def run(options: argparse.Namespace) -> int:
         "confusion": table.tolist(),
     }
     if classifier.has_memory:
-        result["reliance"] = reliance.reliance(classifier, test.images)
+        result["reliance"] = reliance.reliance(classifier, queries)
     if options.memories and classifier.has_memory:
         memory = options.memory or config.recipe.get("memory", BANK_SIZE)
         train = loading.training_images(config, fetch=options.download)
         found = accuracy.redrawn_accuracies(
             classifier,
-            test,
+            queries,
+            test.labels,
             train,
             memories=options.memories,
             memory=memory,

@@ -19,11 +19,14 @@ SHARING = 500
 @torch.no_grad()
 def predictions(classifier: MemoryWrapClassifier, images: Tensor) -> Tensor:
     """Predicted classes (n,) of uint8 images (n, 3, height, width), with the classifier's bank."""
-    classes = []
-    for part in images.split(SHARING):
-        logits = classifier.classify(part)[0].float()
-        classes.append(logits.argmax(dim=1).cpu())
-    return torch.cat(classes)
+    return answers(classifier, classifier.encode(images))
+
+
+@torch.no_grad()
+def answers(classifier: MemoryWrapClassifier, queries: Tensor) -> Tensor:
+    """Predicted classes (n,) of images that are encoded already (n, dim)."""
+    parts = [classifier.read(part).logits.float() for part in queries.split(SHARING)]
+    return torch.cat(parts).argmax(dim=1).cpu()
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -39,7 +42,8 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 @torch.no_grad()
 def redrawn_accuracies(
     classifier: MemoryWrapClassifier,
-    test: Split,
+    queries: Tensor,
+    labels: Tensor,
     train: Split,
     *,
     memories: int = 5,
@@ -50,21 +54,28 @@ def redrawn_accuracies(
 
     The paper's protocol: 500 test images share one randomly drawn memory. The variant "std" has
     none, so it is evaluated once.
+
+    Args:
+        classifier: the model.
+        queries: embeddings (n, dim) of the test images.
+        labels: their classes (n,).
+        train: where memories are drawn from.
+        memories, memory: how many, of how many samples.
+        seed: of what is drawn.
     """
     if not classifier.has_memory:
-        return [accuracy(predictions(classifier, test.images), test.labels)]
-    queries = classifier.encode(test.images)
+        return [accuracy(answers(classifier, queries), labels)]
     found = []
     for evaluation in range(memories):
         generator = torch.Generator().manual_seed(seed * 1009 + evaluation)
         right = 0
-        for start in range(0, len(test), SHARING):
+        for start in range(0, len(labels), SHARING):
             rows = torch.randperm(len(train), generator=generator)[:memory]
             part = queries[start : start + SHARING]
             logits = classifier.head(part, classifier.encode(train.images[rows]))
-            labels = test.labels[start : start + SHARING]
-            right += int((logits.argmax(dim=1).cpu() == labels).sum())
-        found.append(100.0 * right / len(test))
+            these = labels[start : start + SHARING]
+            right += int((logits.argmax(dim=1).cpu() == these).sum())
+        found.append(100.0 * right / len(labels))
     return found
 
 
@@ -90,17 +101,19 @@ def measure(
         part = name if name.endswith((":train", ":test")) else f"{name}:test"
         tests[part] = load_test(name, data.classes)[1]
     measured: dict[str, Any] = {}
+    queries = {name: classifier.encode(test.images) for name, test in tests.items()}
     for name, test in tests.items():
-        right = accuracy(predictions(classifier, test.images), test.labels)
+        right = accuracy(answers(classifier, queries[name]), test.labels)
         measured[name] = {"accuracy": round(right, 2), "images": len(test)}
         if classifier.has_memory:
-            measured[name] |= reliance(classifier, test.images)
+            measured[name] |= reliance(classifier, queries[name])
     recipe = classifier.config.recipe
     memories = recipe.get("test_memories", 0)
     if classifier.has_memory and memories:
         redrawn = redrawn_accuracies(
             classifier,
-            data.test,
+            queries[f"{data.name}:test"],
+            data.test.labels,
             data.train,
             memories=memories,
             memory=recipe["memory"],

@@ -14,13 +14,13 @@ _CHUNK = 500  # images read at once
 
 
 @torch.no_grad()
-def reliance(classifier: MemoryWrapClassifier, images: Tensor) -> dict[str, Any]:
+def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, Any]:
     """Necessity, follow rate and how many answers have a counterfactual, with the classifier's own
     bank; every answer by running the model.
 
     Args:
         classifier: with a bank.
-        images: uint8 (n, 3, height, width).
+        embeddings: of the images (n, dim), as `classifier.encode` gives them.
 
     Returns:
         Of each rate {"percent", "interval" (95 %, in percent), "images" (how many it is a rate of)}:
@@ -38,8 +38,7 @@ def reliance(classifier: MemoryWrapClassifier, images: Tensor) -> dict[str, Any]
     assert bank.predicted is not None  # the classifier completes its bank
     of_class = bank.predicted.masked_fill(~bank.available, -1)
     changed, followed, opposed = [], [], []
-    for part in images.split(_CHUNK):
-        queries = classifier.encode(part)
+    for queries in embeddings.split(_CHUNK):
         logits, weights, _ = (value.cpu() for value in classifier.read(queries, bank))
         answers, runners_up = logits.topk(2, dim=1).indices.unbind(dim=1)
         others = (of_class != answers[:, None]) & bank.available

@@ -34,7 +34,7 @@ def test_rates_are_those_of_answers_one_by_one(model) -> None:
         if len(wrong) < 24:
             followed.append(model.predict(seen, without=wrong).predicted == runner_up)
         opposed.append(seen.counterfactual is not None)
-    found = reliance(model, IMAGES)
+    found = reliance(model, model.encode(IMAGES))
     for name, hits in (
         ("necessity", changed),
         ("follow_rate", followed),
@@ -51,7 +51,7 @@ def test_where_nothing_would_be_left_nothing_is_asked(model) -> None:
     one = replace(model.bank, predicted=torch.zeros(24, dtype=torch.int64))
     model.set_bank(one)
     answers = model.classify(IMAGES).logits.argmax(dim=1)
-    found = reliance(model, IMAGES)
+    found = reliance(model, model.encode(IMAGES))
     assert found["necessity"]["images"] == int((answers != 0).sum())
     nothing = model.predict_inputs([IMAGES[int((answers == 0).nonzero()[0])]])[0]
     assert nothing.without_its_class is None
