@@ -165,3 +165,22 @@ def test_limits_are_those_of_the_code():
     assert f"within {100 * TOLERANCE} %, up to {MAX_STEPS} of them" in explanations
     assert (MAX_BYTES, MAX_PIXELS) == (10 * 2**20, 25 * 10**6)
     assert "10 MB and 25 megapixels" in (ROOT / "docs/api.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_the_finding_on_deletion_is_that_of_the_tables(name):
+    """That the default map is worse than a random order is said for as long as it is so."""
+    table = (ROOT / "docs/measured" / name / "explanations.md").read_text("utf-8")
+    areas = dict(re.findall(r"^\| ([a-z ]+) \| ([\d.]+)", table, re.MULTILINE))
+    worse = float(areas["integrated gradients"]) > float(areas["random order"])
+    said = (
+        "pixels deleted by the default map bring an answer down later than pixels deleted at random"
+    )
+    assert worse == (said in (ROOT / "docs/explanations.md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_tables_without_steps_are_said_to_be_of_fixed_ones(name):
+    table = (ROOT / "docs/measured" / name / "explanations.md").read_text("utf-8")
+    said = "measured with 16 fixed steps" in (ROOT / "docs/explanations.md").read_text("utf-8")
+    assert said == ("integrated gradients in automatic steps" not in table)
