@@ -67,7 +67,7 @@ def test_the_seeds_above_cover_flips_of_one_of_two_and_none() -> None:
 
 def test_larger_sets_are_verified_and_within_the_limit() -> None:
     sizes = []
-    for seed in range(6):
+    for seed in range(20):
         model = classifier(seed, size=20)
         seen = prediction(model, seed)
         found = flip_set(model, seen, limit=5)
@@ -79,9 +79,10 @@ def test_larger_sets_are_verified_and_within_the_limit() -> None:
             query = model.encode(seen.pixels[None])
             logits = model.read(query, model.bank.without(found.removed))[0]
             assert int(logits.argmax()) == found.predicted != seen.predicted
-    assert {1, 2, 3, 4} <= set(sizes)
-    model = classifier(sizes.index(4), size=20)
-    none = flip_set(model, prediction(model, sizes.index(4)), limit=3)
+    assert {1, 2, 3} <= set(sizes) and max(sizes) > 3
+    large = next(seed for seed, size in enumerate(sizes) if size > 3)
+    model = classifier(large, size=20)
+    none = flip_set(model, prediction(model, large), limit=3)
     assert (none.removed, none.exact) == (None, False)
 
 

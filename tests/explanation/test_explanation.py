@@ -88,6 +88,7 @@ def test_the_object_of_classify_is_json_with_the_agreed_keys() -> None:
         "example",
         "counterfactual",
         "contrast",
+        "without_its_class",
     ]
     assert found["predicted"] == "bee"
     assert sum(found["probabilities"].values()) == pytest.approx(1)
