@@ -26,6 +26,15 @@ def test_first_stop_of_the_tab_key_leads_to_the_answer(visit):
     expect(tab.locator("#mw-result")).to_be_focused()
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_buttons_of_the_page_stand_in_one_row_with_its_title(visit, width):
+    tab = visit(viewport={"width": width, "height": 800})
+    boxes = [tab.locator(part).bounding_box() for part in ("#mw-large", "#mw-dark", ".mw-title")]
+    middles = [box["y"] + box["height"] / 2 for box in boxes]
+    assert max(middles) - min(middles) < 30
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
 def test_focus_is_never_lost(visit):
     tab = visit()
     pick(tab, 0)
