@@ -73,6 +73,19 @@ class Contributions(TypedDict):
     memory: dict[str, float]
 
 
+class Patch(TypedDict):
+    """The patch counterfactual: cells (row, column) of a grid over what the model sees, replaced by
+    those of a memory sample that was moved by `shift` pixels (down, right) and perhaps mirrored."""
+
+    source: int
+    predicted: str
+    probability: float
+    cells: list[list[int]]
+    grid: int
+    shift: list[int]
+    mirrored: bool
+
+
 class ExplainedAnswer(Answer):
     """The object of /explain. What only integrated gradients have is null for other methods."""
 
@@ -83,6 +96,7 @@ class ExplainedAnswer(Answer):
     completeness_error: float | None
     converged: bool | None
     contributions: Contributions
+    patch_counterfactual: Patch | None
 
 
 class Picture(TypedDict):
@@ -185,15 +199,21 @@ def _explain_image(models: Models) -> Callable[..., Any]:
 
         Returns:
             The object of /classify with {method, baseline, against, steps, completeness_error,
-            converged, contributions}, and a gallery of maps: input, example, counterfactual or contrast.
+            converged, contributions, patch_counterfactual}, and a gallery: the maps of input, example,
+            counterfactual or contrast, and the input with the cells that would change the answer.
         """
         classifier = models.get(model)
         settings = checked_settings(method, baseline, steps)
         picture = read_upload(image)
         prediction = classify(classifier, picture, checked_box(crop, picture))
         explanation = models.explain(classifier, prediction, **settings)
-        gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation)]
-        return cast(ExplainedAnswer, explanation.to_dict(model)), gallery
+        patch = models.patch(classifier, prediction)
+        gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation, patch)]
+        told = {
+            **explanation.to_dict(model),
+            "patch_counterfactual": None if patch is None else patch.to_dict(),
+        }
+        return cast(ExplainedAnswer, told), gallery
 
     return explain_image
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memorywrap import Explanation, MemoryWrapClassifier, Prediction
+from memorywrap import (
+    Explanation,
+    MemoryWrapClassifier,
+    PatchCounterfactual,
+    Prediction,
+    patch_counterfactual,
+)
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
 from memorywrap.data.banks import bank_at_hand, draw_bank
@@ -61,6 +68,9 @@ class Models:
         self._entries: dict[str, _Entry] = {}
         # An explanation keeps both cores busy: two at once would only take turns.
         self.explaining = threading.Lock()
+        # Found once, for the page as for the files that a person saves.
+        self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
+        self._patches = weakref.WeakKeyDictionary()
         self._closed = threading.Event()
         self._warming: threading.Thread | None = None
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
@@ -163,6 +173,21 @@ class Models:
             explanation = classifier.explain(prediction, **settings)
             assert not isinstance(explanation, list)
             return explanation
+
+    def patch(
+        self, classifier: MemoryWrapClassifier, prediction: Prediction
+    ) -> PatchCounterfactual | None:
+        """The patch counterfactual of a prediction of one of these models, one at a time.
+
+        Raises:
+            ModelError: a page that is being closed.
+        """
+        with self.explaining:
+            if self._closed.is_set():
+                raise ModelError("This page is being closed.")
+            if prediction not in self._patches:
+                self._patches[prediction] = patch_counterfactual(classifier, prediction)
+            return self._patches[prediction]
 
     def download(self, name: str) -> None:
         """Fetch the data set of a model's bank, with a tqdm bar, and draw the bank from it.

@@ -14,12 +14,13 @@ from app.models import Models
 from app.panels.answer import Answer
 from app.panels.maps import Maps
 from app.panels.memories import Memories
+from app.panels.patch import Patch
 from app.panels.picture import Picture
 from app.panels.settings import Settings
 from app.panels.top import Top
 from app.session import KEPT
 from app.shell import Shell
-from app.story import Story
+from app.story import Panel, Story
 from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
@@ -40,10 +41,12 @@ def build(models: Models) -> gr.Blocks:
                 picture = Picture(story)
                 settings = Settings()
             with gr.Column(elem_id="mw-result"):
-                story.panels = [picture, Answer(story), Memories(models), Maps(story, settings)]
+                at_once: list[Panel] = [picture, Answer(story), Memories(models)]
+                later: list[Panel] = [Patch(story), Maps(story, settings)]
+                story.panels = [*at_once, *later]
         place(render("footer", kept=KEPT // 60))
 
-        for panel in reversed(story.panels):  # the maps first: what follows may cancel them
+        for panel in [*later, *at_once]:  # later ones first: what follows may cancel them
             panel.wire()
         top.wire()
         settings.wire()

@@ -55,7 +55,7 @@ class Story:
         self.notice: gr.HTML  # placed by the panel of the picture
         self.model: gr.Dropdown  # placed by the panel at the top
         self.panels: list[Panel] = []
-        self.explaining: Any = None  # the event that makes the maps
+        self.explaining: list[Any] = []  # the events that come after the answer
         self.waiting: gr.HTML  # where the place in line is shown; placed by the panel of the answer
 
     @property
@@ -73,7 +73,7 @@ class Story:
     ) -> Any:
         """Attach `function(session, *inputs)`, which returns updates by component, to an event that
         changes what is looked at."""
-        # The maps of before are pointless then. Registered before the event itself: the browser takes
+        # What was to come after the answer of before is pointless then. Registered before the event itself: the browser takes
         # them in order, and would cancel the new maps otherwise.
         event(None, cancels=self.explaining)
         return self.then(event, function, inputs, **options)
@@ -92,6 +92,27 @@ class Story:
             self.outputs,
             **{**PRIVATE, "trigger_mode": "always_last", **options},
         )
+
+    def after_the_answer(
+        self,
+        function: Callable[..., Updates],
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+        *,
+        shown_at: Component,
+    ) -> None:
+        """Attach `function(session, asked, *inputs)`, which takes a while, to each new answer: one at a
+        time, in the order of attaching, and no longer when something else is looked at."""
+        event = self.asked.change(
+            speaks(function),
+            [self.session, self.asked, *inputs],
+            list(outputs),
+            show_progress_on=shown_at,
+            concurrency_limit=1,
+            concurrency_id="explain",
+            **{**PRIVATE, "show_progress": "minimal"},
+        )
+        self.explaining.append(event)
 
     def ask(self, session: Session, subject: Subject) -> Updates:
         """Turn to something and answer it."""

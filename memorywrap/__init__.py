@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from memorywrap.explanation.explanation import Explanation, methods
     from memorywrap.explanation.methods import Maps, register_method
     from memorywrap.layer import BaselineMemory, MemoryWrapLayer
-    from memorywrap.prediction import Prediction
+    from memorywrap.patches import patch_counterfactual
+    from memorywrap.prediction import PatchCounterfactual, Prediction
     from memorywrap.what_if import flip_set
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "MemoryBank",
     "MemoryWrapClassifier",
     "MemoryWrapLayer",
+    "PatchCounterfactual",
     "Prediction",
     "flip_set",
     "methods",
+    "patch_counterfactual",
     "register_encoder",
     "register_method",
 ]
@@ -38,9 +41,11 @@ _HOMES = {
     "MemoryBank": "bank",
     "MemoryWrapClassifier": "classifier",
     "MemoryWrapLayer": "layer",
+    "PatchCounterfactual": "prediction",
     "Prediction": "prediction",
     "flip_set": "what_if",
     "methods": "explanation.explanation",  # which has registered them
+    "patch_counterfactual": "patches",
     "register_encoder": "encoders",
     "register_method": "explanation.methods",
 }

@@ -1,11 +1,11 @@
-"""What the model says about an image, and the evidence for it: used samples, example, counterfactual."""
+"""What the model says about an image, and the evidence for it: used samples, example, counterfactuals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -172,3 +172,55 @@ class Prediction:
             return []
         assert self.bank.predicted is not None
         return (self.bank.predicted == self.predicted).tolist()
+
+
+GRID = 8  # cells per side that a patch counterfactual is made of
+
+Cell = tuple[int, int]  # row and column, from the upper left
+
+
+@dataclass(frozen=True, eq=False)
+class PatchCounterfactual:
+    """A picture with some cells replaced by those of a memory sample, which changes its answer.
+
+    Attributes:
+        source: bank index of the sample that the cells come from.
+        cells: the replaced cells (row, column); with any one of them put back, the model no longer
+            answers the sample's class.
+        shift: (down, right) in pixels, by which the sample is moved before cells are taken from it.
+        mirrored: whether the sample is also turned left to right, where the model does not mind.
+        laid_over: uint8 (3, height, width), the sample so moved, which the cells are taken from.
+        prediction: the model's answer to the changed picture: the sample's predicted class.
+    """
+
+    source: int
+    cells: tuple[Cell, ...]
+    shift: tuple[int, int]
+    mirrored: bool
+    laid_over: Tensor
+    prediction: Prediction
+
+    grid: ClassVar[int] = GRID
+
+    @property
+    def sample(self) -> dict[str, Any]:
+        """The source, as `Prediction.memory` describes it."""
+        return self.prediction.memory(self.source)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The changed picture, uint8 (3, height, width)."""
+        return self.prediction.pixels
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: {source, predicted, probability, cells, grid, shift, mirrored}."""
+        answer = self.prediction
+        return {
+            "source": self.source,
+            "predicted": answer.classes[answer.predicted],
+            "probability": answer.probabilities[answer.predicted],
+            "cells": [list(cell) for cell in self.cells],
+            "grid": self.grid,
+            "shift": list(self.shift),
+            "mirrored": self.mirrored,
+        }

@@ -47,6 +47,7 @@ ORDER = (
     "classifier",
     "loading",
     "what_if",
+    "patches",
     "measures",
     "training",
     "commands",

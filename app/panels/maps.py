@@ -15,9 +15,8 @@ from app.api import checked_settings
 from app.html import place, render
 from app.panels.settings import Settings
 from app.session import Session, Subject
-from app.story import PRIVATE, Story, Updates
-from app.uploads import speaks
-from memorywrap import Explanation, Prediction
+from app.story import Story, Updates
+from memorywrap import Explanation, PatchCounterfactual, Prediction
 from memorywrap.explanation.baselines import in_words
 from memorywrap.explanation.figures import FigurePart, figure_parts, paper_figure
 
@@ -53,15 +52,7 @@ class Maps:
 
     def wire(self) -> None:
         story, settings = self._story, self._settings.components
-        story.explaining = story.asked.change(
-            speaks(self.explained),
-            [story.session, story.asked, *settings],
-            self.outputs,
-            show_progress_on=self.html,
-            concurrency_limit=1,
-            concurrency_id="explain",
-            **{**PRIVATE, "show_progress": "minimal"},
-        )
+        story.after_the_answer(self.explained, settings, self.outputs, shown_at=self.html)
         for setting in settings:
             story.on(setting.input, self.again)
 
@@ -96,21 +87,30 @@ class Maps:
             return {self.html: gr.skip()}
         return {
             self.html: explained(explanation, rivalry),
-            **self._files(subject, explanation),
+            **self._files(subject, explanation, models.patch(classifier, prediction)),
         }
 
-    def _files(self, subject: Subject, result: Explanation | Prediction) -> Updates:
+    def _files(
+        self,
+        subject: Subject,
+        result: Explanation | Prediction,
+        patch: PatchCounterfactual | None = None,
+    ) -> Updates:
         """The figure and the JSON as files that Gradio serves, and deletes with the other uploads."""
         folder = Path(get_upload_folder()) / secrets.token_hex(16)
         folder.mkdir(parents=True)
         text = folder / "memory-wrap.json"
-        told = {**result.to_dict(subject.model), "asked": subject.to_dict()}
+        told = {
+            **result.to_dict(subject.model),
+            "patch_counterfactual": None if patch is None else patch.to_dict(),
+            "asked": subject.to_dict(),
+        }
         text.write_text(json.dumps(told, indent=2), encoding="utf-8")
         figure = gr.DownloadButton(visible=False)
         if isinstance(result, Explanation):
             drawing = folder / "memory-wrap.png"
             title = self._story.models.config(subject.model).title
-            paper_figure(result, model=title).save(drawing)
+            paper_figure(result, patch, model=title).save(drawing)
             figure = gr.DownloadButton(value=str(drawing), interactive=True, visible=True)
         numbers = gr.DownloadButton(value=str(text), interactive=True, visible=True)
         return {self.figure: figure, self.numbers: numbers}

@@ -9,9 +9,11 @@ from pathlib import Path
 from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
 from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.explanation import Explanation
-from memorywrap.explanation.figures import enlarged, figure_parts, paper_figure
+from memorywrap.explanation.figures import enlarged, figure_parts, outlined, paper_figure
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
-from memorywrap.images import ImageError
+from memorywrap.images import ImageError, to_pil
+from memorywrap.patches import patch_counterfactual
+from memorywrap.prediction import PatchCounterfactual
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,28 +46,40 @@ def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     classifier = load(options)
     try:
+        prediction = predict(classifier, options.image, options)
         explanation = classifier.explain(
-            predict(classifier, options.image, options),
+            prediction,
             method=options.method,
             baseline=options.baseline,
             steps=options.steps,
         )
     except ImageError as error:
         raise ValueError(f"{options.image}: {error}") from error
-    for path in _write(explanation, Path(options.out), model_name(options)):
+    patch = patch_counterfactual(classifier, prediction)
+    for path in _write(explanation, patch, Path(options.out), model_name(options)):
         print(path)
     return 0
 
 
-def _write(explanation: Explanation, folder: Path, model: str) -> list[Path]:
-    """The figure, each picture with its map, and the JSON; returns what was written."""
-    pictures = {"figure": paper_figure(explanation, model=model)}
+def _write(
+    explanation: Explanation, patch: PatchCounterfactual | None, folder: Path, model: str
+) -> list[Path]:
+    """The figure, each picture with its map, the patch counterfactual with its cells, and the JSON;
+    returns what was written."""
+    pictures = {"figure": paper_figure(explanation, patch, model=model)}
     for part in figure_parts(explanation):
         pictures[part.role] = enlarged(part.image)
         pictures[f"{part.role}-map"] = enlarged(part.map)
+    if patch is not None:
+        pictures["patch-counterfactual"] = enlarged(to_pil(patch.pixels))
+        pictures["patch-counterfactual-cells"] = outlined(patch.pixels, patch.cells, patch.grid)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
-    text = json.dumps(explanation.to_dict(model), indent=2) + "\n"
+    told = {
+        **explanation.to_dict(model),
+        "patch_counterfactual": None if patch is None else patch.to_dict(),
+    }
+    text = json.dumps(told, indent=2) + "\n"
     (folder / "explanation.json").write_text(text, encoding="utf-8")
     return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ from memorywrap.images import to_pil
 
 if TYPE_CHECKING:  # checkpoint -> figures; explain is only named here
     from memorywrap.explanation.explanation import Explanation
-    from memorywrap.prediction import Prediction
+    from memorywrap.prediction import Cell, PatchCounterfactual, Prediction
 
 Colour = tuple[int, int, int]
 
@@ -46,15 +47,18 @@ _FRAME: Colour = (208, 212, 218)
 # Maps this much smaller than the input's are nothing but rounding.
 _ROUNDING = 1e-5
 
+_SIDE = 208  # of a picture in the paper's figure
+
 
 class FigurePart(NamedTuple):
     """One picture of an explanation beside its map.
 
     Attributes:
-        role: "input", "example", "counterfactual" or "contrast".
+        role: "input", "example", "counterfactual", "contrast" or "patch counterfactual".
         details: what it is, in plain words, point by point.
         image: the pixels as the model saw them, at their own size.
-        map: the attribution overlay at the same size.
+        map: the attribution overlay at the same size; of the patch counterfactual, the picture with
+            its replaced cells outlined, enlarged.
         where: in which part of the picture most of the support lies, such as "upper left"; empty
             where nothing supports.
     """
@@ -119,8 +123,51 @@ def most_support(attribution: Tensor) -> str:
     return " ".join(dict.fromkeys(names))  # the middle is not called so twice
 
 
-def figure_parts(explanation: Explanation) -> list[FigurePart]:
-    """Input, example, and counterfactual or contrast, each with its map, as far as they exist."""
+def outlined(pixels: Tensor, cells: Sequence[Cell], grid: int, side: int = 256) -> Image.Image:
+    """A picture, enlarged, with a line around each group of cells.
+
+    Args:
+        pixels: uint8 (3, height, width).
+        cells: (row, column) of a grid over the picture.
+        grid: cells per side.
+        side: of the result, in pixels.
+    """
+    image = enlarged(to_pil(pixels), side)
+    draw, chosen = ImageDraw.Draw(image), set(cells)
+    at = [round(side * line / grid) for line in range(grid + 1)]
+    width = max(side // 64, 1)
+    for colour, wide in (("white", 3 * width), (OPPOSE.rgb, width)):  # seen on any picture
+        for row, column in cells:
+            top, bottom, left, right = at[row], at[row + 1], at[column], at[column + 1]
+            edges = {
+                (row - 1, column): (left, top, right, top),
+                (row + 1, column): (left, bottom, right, bottom),
+                (row, column - 1): (left, top, left, bottom),
+                (row, column + 1): (right, top, right, bottom),
+            }
+            for beside, line in edges.items():
+                if beside not in chosen:
+                    draw.line(line, fill=colour, width=wide)
+    return image
+
+
+def patch_part(patch: PatchCounterfactual) -> FigurePart:
+    """The patch counterfactual as a part of a figure."""
+    answer, source = patch.prediction, patch.sample
+    pieces = f"{len(patch.cells)} of {patch.grid**2} cells from the {source['label']}"
+    details = (
+        f"predicted {source['predicted']}, {percent(answer.probabilities[answer.predicted])}",
+        f"with {pieces}, no. {patch.source}",
+    )
+    drawn = outlined(patch.pixels, patch.cells, patch.grid, side=2 * _SIDE)
+    return FigurePart("patch counterfactual", details, to_pil(patch.pixels), drawn, "")
+
+
+def figure_parts(
+    explanation: Explanation, patch: PatchCounterfactual | None = None
+) -> list[FigurePart]:
+    """Input, example, and counterfactual or contrast, each with its map, and the patch counterfactual,
+    as far as they exist."""
     prediction = explanation.prediction
     side = prediction.pixels.shape[-1]
     parts = [
@@ -147,20 +194,28 @@ def figure_parts(explanation: Explanation) -> list[FigurePart]:
                 most_support(explanation.memory_maps[index]),
             )
         )
-    return parts
+    return parts if patch is None else [*parts, patch_part(patch)]
 
 
-def paper_figure(explanation: Explanation, *, scale: int = 2, model: str = "") -> Image.Image:
-    """The paper's figure: input, example, and counterfactual or contrast, each beside its map.
+def paper_figure(
+    explanation: Explanation,
+    patch: PatchCounterfactual | None = None,
+    *,
+    scale: int = 2,
+    model: str = "",
+) -> Image.Image:
+    """The paper's figure: input, example, and counterfactual or contrast, each beside its map, and the
+    patch counterfactual where it is given.
 
     Args:
         explanation: what to show.
+        patch: of the same prediction.
         scale: device pixels per pixel of the layout; 2 is crisp in print and on dense screens.
         model: what the model is called. With it the figure names the model, the day and the paper.
     """
     prediction = explanation.prediction
-    parts = figure_parts(explanation)
-    side, gap, margin, between = 208, 8, 32, 36
+    parts = figure_parts(explanation, patch)
+    side, gap, margin, between = _SIDE, 8, 32, 36
     pair = 2 * side + gap
     width = 2 * margin + len(parts) * pair + (len(parts) - 1) * between
     top = margin + 60

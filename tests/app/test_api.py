@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.uploads import NOT_AN_UPLOAD
+from memorywrap import PatchCounterfactual
 from memorywrap.explanation.methods import methods
 from memorywrap.images import read_image
 
@@ -112,9 +113,32 @@ def test_explain_gives_the_object_and_a_gallery(client, plate_file):
     assert set(answer["contributions"]["memory"]) == used
     captions = [picture["caption"] for picture in gallery]
     assert captions[0].startswith("input, predicted ")
-    roles = {"example", "counterfactual", "contrast"}
+    roles = {"example", "counterfactual", "contrast", "patch counterfactual"}
     shown = {caption.split(",")[0] for caption in captions[1:]}
-    assert shown == {role for role in roles if answer[role] is not None}
+    assert shown == {role for role in roles if answer[role.replace(" ", "_")] is not None}
+
+
+def test_explain_gives_the_patch_counterfactual_and_its_picture(client, plate_file, monkeypatch):
+    def found(classifier, prediction):  # an untrained model says the same of any picture
+        sample = prediction.bank.images[3]
+        return PatchCounterfactual(3, ((1, 2), (1, 3)), (0, 2), False, sample, prediction)
+
+    monkeypatch.setattr("app.models.patch_counterfactual", found)
+    answer, gallery = client.predict(
+        handle_file(plate_file), method="saliency", api_name="/explain"
+    )
+    patch = answer["patch_counterfactual"]
+    assert patch == {
+        "source": 3,
+        "predicted": answer["predicted"],
+        "probability": pytest.approx(answer["probabilities"][answer["predicted"]]),
+        "cells": [[1, 2], [1, 3]],
+        "grid": 8,
+        "shift": [0, 2],
+        "mirrored": False,
+    }
+    last = gallery[-1]["caption"]
+    assert last.startswith("patch counterfactual, ") and "2 of 64 cells" in last
 
 
 @pytest.mark.slow

@@ -106,6 +106,8 @@ def test_explain_writes_figure_maps_and_json(run, photo, tmp_path):
     assert {"figure", "input", "input-map"} <= names
     shown = {role for role in ("example", "counterfactual", "contrast") if found[role] is not None}
     assert shown <= names and shown
+    patch = {"patch-counterfactual", "patch-counterfactual-cells"}
+    assert (patch <= names) == (found["patch_counterfactual"] is not None)
     for path in folder.glob("*.png"):
         Image.open(path).verify()
 

@@ -16,11 +16,13 @@ from memorywrap.explanation.figures import (
     enlarged,
     figure_parts,
     most_support,
+    outlined,
     overlay,
     paper_figure,
     percent,
 )
 from memorywrap.explanation.methods import methods
+from memorywrap.prediction import PatchCounterfactual
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,26 @@ def test_the_figure_holds_every_part_at_any_scale(explanation):
             assert (pixels == colour).all(axis=2).any()
         border = np.concatenate([pixels[:8].ravel(), pixels[-8:].ravel(), pixels[:, :8].ravel()])
         assert border.min() == 255  # nothing runs off the sheet
+
+
+def test_cells_are_outlined_as_groups():
+    grey = torch.full((3, 32, 32), 128, dtype=torch.uint8)
+    picture = np.asarray(outlined(grey, [(1, 1), (1, 2)], grid=8, side=256))
+    touched = (picture != 128).any(axis=2)
+    assert touched[32, 32:97].all() and touched[64, 32:97].all()  # above and below the two
+    assert touched[32:65, 32].all() and touched[32:65, 96].all()  # on their outer sides
+    assert not touched[42:54, 42:86].any()  # nothing between them
+    assert not touched[:24].any() and not touched[72:].any()
+
+
+def test_the_patch_counterfactual_stands_beside_the_others(explanation):
+    prediction = explanation.prediction
+    sample = prediction.bank.images[2]
+    patch = PatchCounterfactual(2, ((0, 7),), (0, 0), False, sample, prediction)
+    part = figure_parts(explanation, patch)[-1]
+    assert part.role == "patch counterfactual" and "1 of 64 cells from the " in part.caption
+    plain, more = paper_figure(explanation, scale=1), paper_figure(explanation, patch, scale=1)
+    assert more.width > plain.width and more.height == plain.height
 
 
 def test_the_figure_says_against_which_class(explanation):

@@ -1,0 +1,223 @@
+"""Patch counterfactuals: the few cells of a memory sample with which a picture would be another class.
+
+Found by running the model, never by estimate: attribution only decides what is tried first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.encoders.frozen import in_full_precision
+from memorywrap.images import to_unit
+from memorywrap.prediction import GRID, PatchCounterfactual, Prediction
+
+_SOURCES = 3  # samples tried where the first does not lead to another answer
+# Cells that are replaced at once, by falling attribution: most answers change with a few.
+_COUNTS = ((1, 2, 3), (4, 6, 8), (12, 16, 24), (32, 48, GRID * GRID))
+_REFINED = 2  # alignments with the fewest cells that are looked at more closely
+_MOVES = 24  # ways to join pieces that are tried at once
+_CLEAR = 1e-3  # logits that an answer must be ahead: less than that can be rounding
+
+
+@torch.inference_mode(mode=False)
+def patch_counterfactual(
+    classifier: MemoryWrapClassifier, prediction: Prediction
+) -> PatchCounterfactual | None:
+    """The fewest cells found that make the model answer another class, taken from the prediction's
+    counterfactual, or else its contrast.
+
+    The sample is laid over the picture at a few alignments. At each, cells are ordered by attribution
+    of the sample's class against the predicted one, halfway between picture and sample; the first
+    ones are replaced, and those that are not needed are put back. Fewer cells may exist: not all sets
+    are tried. Where the sample does not lead to another answer, the next most similar do.
+
+    Args:
+        classifier: a model with memory.
+        prediction: one of its predictions.
+
+    Returns:
+        None where all memory is predicted in the predicted class, or nothing was found.
+
+    Raises:
+        ValueError: the prediction of a plain network.
+    """
+    for source in islice(_sources(prediction), _SOURCES):
+        search = _Search(classifier, prediction, source)
+        found = search.run()
+        if found is not None:
+            return found
+    return None
+
+
+def _sources(prediction: Prediction) -> Iterator[int]:
+    """Bank indices of samples of other predicted classes: counterfactual or contrast first."""
+    bank = prediction.require_bank()
+    first = prediction.contrast if prediction.counterfactual is None else prediction.counterfactual
+    if first is None:
+        return
+    yield first
+    for index in prediction.similarity.argsort(descending=True, stable=True).tolist():
+        if index != first and bank.available[index] and prediction.role(index) != "example":
+            yield index
+
+
+class _Search:
+    """The search with the cells of one sample."""
+
+    def __init__(self, classifier: MemoryWrapClassifier, prediction: Prediction, source: int):
+        self.classifier, self.prediction, self.source = classifier, prediction, source
+        self.bank = prediction.require_bank()
+        assert self.bank.predicted is not None
+        self.target = int(self.bank.predicted[source])
+        size = prediction.pixels.shape[-1]
+        step = max(size // 16, 1)
+        self.alignments = [
+            ((down, right), mirrored)
+            for mirrored in ((False, True) if classifier.config.mirror else (False,))
+            for down, right in ((0, 0), (-step, 0), (step, 0), (0, -step), (0, step))
+        ]
+        self.samples = torch.stack(
+            [_moved(self.bank.images[source], *how) for how in self.alignments]
+        )
+        place = torch.arange(size) * GRID // size
+        # (height, width): the number of the cell that a pixel belongs to
+        self.cell_of = place[:, None] * GRID + place
+
+    def run(self) -> PatchCounterfactual | None:
+        """The fewest cells found that lead to the sample's class, in the fewest pieces."""
+        order = self.attributions().argsort(dim=1, descending=True, stable=True).tolist()
+        some = (self._first_flips(order, counts) for counts in _COUNTS)
+        flips = next((flips for flips in some if flips), [])
+        found = []
+        for at, cells in flips[:_REFINED]:
+            cells = self._joined(at, self._pruned(at, cells), order[at])
+            found.append((len(cells), _pieces(cells), at, cells))
+        if not found:
+            return None
+        _, _, at, cells = min(found, key=lambda one: one[:3])
+        return self._verified(at, cells)
+
+    def attributions(self) -> Tensor:
+        """(alignments, cells): what each cell would add to the margin of the sample's class, to first
+        order, halfway between picture and sample."""
+        classifier, device = self.classifier, self.classifier.device
+        picture = to_unit(self.prediction.pixels[None], device)
+        samples = to_unit(self.samples, device)
+        halfway = ((picture + samples) / 2).requires_grad_(True)
+        memory = self.bank.embeddings.float()
+        head: Any = in_full_precision(classifier.head)
+        queries = classifier.frozen.in_full_precision().embed(halfway)
+        usable = self.bank.available.to(device).expand(len(queries), -1)
+        logits = head.read(queries, memory, head.weights(queries, memory, usable))
+        margin = logits[:, self.target] - logits[:, self.prediction.predicted]
+        (gradient,) = torch.autograd.grad(margin.sum(), halfway)
+        by_pixel = (gradient * (samples - picture)).sum(dim=1).flatten(1).cpu()
+        cells = torch.zeros(len(samples), GRID * GRID)
+        return cells.index_add_(1, self.cell_of.flatten(), by_pixel)
+
+    def margins(self, tries: Sequence[tuple[int, Iterable[int]]]) -> Tensor:
+        """(tries,): how far the sample's class is ahead, with these cells taken from it at these
+        alignments."""
+        pictures = torch.stack([self._picture(at, cells) for at, cells in tries])
+        logits = self.classifier.read(self.classifier.encode(pictures), self.bank).logits.float()
+        others = logits.clone()
+        others[:, self.target] = float("-inf")
+        return (logits[:, self.target] - others.amax(dim=1)).cpu() - _CLEAR
+
+    def _picture(self, at: int, cells: Iterable[int]) -> Tensor:
+        chosen = torch.zeros(GRID * GRID, dtype=torch.bool)
+        chosen[list(cells)] = True
+        return torch.where(chosen[self.cell_of], self.samples[at], self.prediction.pixels)
+
+    def _first_flips(
+        self, order: list[list[int]], counts: tuple[int, ...]
+    ) -> list[tuple[int, frozenset[int]]]:
+        """The alignments that some of these numbers of cells suffice for, with the fewest that do: the
+        best first, by number and then by margin."""
+        tries = [(at, frozenset(row[:count])) for at, row in enumerate(order) for count in counts]
+        margins = self.margins(tries).tolist()
+        flips = [
+            (len(cells), -margin, at, cells)
+            for (at, cells), margin in zip(tries, margins, strict=True)
+            if margin > 0
+        ]
+        first: dict[int, frozenset[int]] = {}
+        for _, _, at, cells in sorted(flips, key=lambda flip: flip[:3]):
+            first.setdefault(at, cells)
+        return list(first.items())
+
+    def _pruned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
+        """Without the cells that are not needed."""
+        while len(cells) > 1:
+            each = sorted(cells)
+            margins = self.margins([(at, cells - {cell}) for cell in each])
+            order = margins.argsort(descending=True, stable=True).tolist()
+            spare = [each[row] for row in order if margins[row] > 0][: len(cells) - 1]
+            if not spare:
+                break
+            # Each can go, all at once perhaps not: as many as can, the least needed first.
+            counts = {min(2**power, len(spare)) for power in range(len(spare).bit_length() + 1)}
+            tries = [cells.difference(spare[:count]) for count in sorted(counts)]
+            enough = self.margins([(at, left) for left in tries]) > 0
+            cells = tries[int(enough.nonzero().max())]
+        return cells
+
+    def _joined(self, at: int, cells: frozenset[int], order: list[int]) -> frozenset[int]:
+        """No more cells in fewer pieces, where one that stands apart can be moved to the others."""
+        while True:
+            moves = {
+                cells - {apart} | {beside}
+                for apart in cells
+                for other in cells - {apart}
+                for beside in _neighbours(other)
+                if beside not in cells
+            }
+            fewer = [move for move in moves if _pieces(move) < _pieces(cells)]
+            fewer.sort(key=lambda move: sorted(map(order.index, move)))
+            tries = [(at, move) for move in fewer[:_MOVES]]
+            margins = self.margins(tries) if tries else torch.zeros(1)
+            if float(margins.max()) <= 0:
+                return cells
+            cells = self._pruned(at, fewer[int(margins.argmax())])
+
+    def _verified(self, at: int, cells: frozenset[int]) -> PatchCounterfactual | None:
+        """The result, where the model by itself answers the changed picture so."""
+        (answer,) = self.classifier.predict_inputs([self._picture(at, cells)], self.bank)
+        if answer.predicted != self.target:
+            return None
+        shift, mirrored = self.alignments[at]
+        places = tuple(sorted(divmod(cell, GRID) for cell in cells))
+        return PatchCounterfactual(self.source, places, shift, mirrored, self.samples[at], answer)
+
+
+def _moved(pixels: Tensor, shift: tuple[int, int], mirrored: bool) -> Tensor:
+    """The picture (3, height, width) moved down and right by pixels; its border fills what is free."""
+    for dim, by in zip((1, 2), shift, strict=True):
+        last = pixels.shape[dim] - 1
+        pixels = pixels.index_select(dim, (torch.arange(last + 1) - by).clamp(0, last))
+    return pixels.flip(2) if mirrored else pixels
+
+
+def _neighbours(cell: int) -> list[int]:
+    row, column = divmod(cell, GRID)
+    around = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
+    return [GRID * r + c for r, c in around if 0 <= r < GRID and 0 <= c < GRID]
+
+
+def _pieces(cells: Iterable[int]) -> int:
+    """How many pieces the cells are in, those that share a side being one."""
+    left, pieces = set(cells), 0
+    while left:
+        pieces += 1
+        reached = [left.pop()]
+        while reached:
+            near = left.intersection(_neighbours(reached.pop()))
+            left -= near
+            reached += near
+    return pieces
