@@ -132,6 +132,8 @@ class Trainer:
         self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
         self.model = _network(training, device)
+        if not self.recipe.train_encoder:  # what it keeps fixed itself stays so where it learns
+            self.model.encoder.requires_grad_(False)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.objective = distributed.share_training(self.model, self.recipe, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
@@ -213,6 +215,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.batches.per_epoch)
         self.model.train()
+        self.model.encoder.train(self.recipe.train_encoder)
         with devices.half_precision(self.device, self.half):
             summed, right = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)

@@ -49,6 +49,8 @@ class Recipe:
         counterfactual_memories: share of the inputs that the head reads once more, without the
             memory samples of their own class and with the memory's verdict as the target (see
             `memorywrap.training.objective`), so that the memory decides; 0 is the paper.
+        train_encoder: whether the encoder learns; otherwise the head alone does, on the encoder as it
+            is, which takes a third of the time.
         label_smoothing: share of the target spread over all classes.
         average: decay per step of the exponential moving average of the weights that is
             evaluated and saved; 0 saves the last weights.
@@ -72,6 +74,7 @@ class Recipe:
     warmup: float = 0.2
     milestones: tuple[int, ...] = ()
     counterfactual_memories: float = 0.0
+    train_encoder: bool = True
     label_smoothing: float = 0.0
     average: float = 0.0
     test_memories: int = 5

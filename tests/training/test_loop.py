@@ -287,6 +287,19 @@ def test_a_training_may_begin_with_the_weights_of_another(tmp_path):
         train(replace(on, start=None), tmp_path / "on", progress=False)
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_head_can_be_trained_alone(tmp_path, learns):
+    train(TINY, tmp_path / "first", progress=False)
+    start = checkpoint.read(RunFolder(tmp_path / "first").checkpoint)
+    on = replace(TINY, start=start, recipe=replace(SHORT, train_encoder=learns))
+    before = Trainer(on, RunFolder(tmp_path / "on"), CPU).model.state_dict()
+    after = train(on, tmp_path / "on", progress=False).state_dict()
+    same = {name for name, value in before.items() if torch.equal(value, after[name])}
+    encoder = {name for name in before if name.startswith("encoder")}
+    assert (encoder <= same) == (not learns)
+    assert not {name for name in before if name.startswith("head")} & same
+
+
 def test_who_trained_it_with_which_libraries_is_kept(tmp_path):
     model = train(TINY, tmp_path, progress=False)
     assert "torch" in model.config.versions
