@@ -17,7 +17,7 @@ from memorywrap.crop import suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import FrozenEncoder
 from memorywrap.encoders.frozen import in_full_precision
-from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
@@ -236,7 +236,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         *,
         box: Box | None = None,
         method: str = INTEGRATED_GRADIENTS,
-        baseline: str = "white",
+        baseline: str = DEFAULT,
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
@@ -249,7 +249,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         *,
         box: Box | None = None,
         method: str = INTEGRATED_GRADIENTS,
-        baseline: str = "white",
+        baseline: str = DEFAULT,
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
@@ -262,7 +262,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         *,
         box: Box | None = None,
         method: str = INTEGRATED_GRADIENTS,
-        baseline: str = "white",
+        baseline: str = DEFAULT,
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
@@ -317,7 +317,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         return self._paths[1]
 
     @torch.inference_mode(mode=False)
-    def warm_paths(self, samples: Sequence[int] | None = None, *, baseline: str = "white") -> None:
+    def warm_paths(self, samples: Sequence[int] | None = None, *, baseline: str = DEFAULT) -> None:
         """Begin the paths of memory samples ahead of the first explanation, which comes sooner then.
 
         Args:

@@ -50,6 +50,19 @@ def test_explanations_add_up(model, fresh):
     assert max(explanation.completeness_error for explanation in explanations) <= 0.02
 
 
+@pytest.mark.parametrize(("ink", "paper"), [("white", "black"), ("black", "white")])
+def test_maps_of_drawings_lie_on_their_strokes_whether_light_or_dark(model, ink, paper):
+    shares = []
+    for drawing in DRAWINGS:
+        pad = drawing._replace(ink=ink, paper=paper).image()
+        explanation = model.explain(pad)
+        pixels = explanation.prediction.pixels.float().mean(dim=0)
+        strokes = (pixels - pixels[0, 0]).abs() > 25
+        weight = explanation.input_map.sum(dim=0).abs()
+        shares.append(float(weight[strokes].sum() / weight.sum()))
+    assert sum(shares) / len(shares) >= 0.6
+
+
 def test_the_bank_is_balanced_and_was_not_photographed(model):
     assert len(model.bank) == 100
     assert model.bank.labels.bincount().tolist() == [10] * 10

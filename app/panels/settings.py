@@ -7,7 +7,7 @@ import gradio as gr
 from app.api import METHODS
 from app.story import PRIVATE, Updates
 from app.uploads import speaks
-from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, has_baseline
 
 
@@ -24,7 +24,7 @@ class Settings:
             )
             self.baseline = gr.Radio(
                 list(BASELINES),
-                value="white",
+                value=DEFAULT,
                 label="Baseline of the maps",
                 info="The image from which the maps measure. Some ways have none.",
             )

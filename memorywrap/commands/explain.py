@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
-from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import Explanation
 from memorywrap.explanation.figures import enlarged, figure_parts, outlined, paper_figure
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline",
-        default="white",
+        default=DEFAULT,
         choices=tuple(BASELINES),
-        help="where the attribution's path starts (default: white)",
+        help=f"where the attribution's path starts (default: {DEFAULT}; the paper: white)",
     )
     parser.add_argument(
         "--steps",

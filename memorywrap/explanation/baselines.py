@@ -18,6 +18,14 @@ def _blurred(images: Tensor) -> Tensor:
     return functional.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
 
 
+def _border(images: Tensor) -> Tensor:
+    """The mean colour of the outermost pixels: of what stands in the middle, its ground."""
+    inner = torch.ones_like(images[:1, :1])
+    inner[..., 1:-1, 1:-1] = 0
+    colour = (images * inner).sum(dim=(2, 3), keepdim=True) / inner.sum()
+    return colour.expand_as(images)
+
+
 def _noise(seed: int, images: Tensor) -> Tensor:
     """The same noise for each picture and at every call, whatever the device."""
     generator = torch.Generator().manual_seed(seed)
@@ -30,12 +38,13 @@ STARTS: dict[str, Callable[[Tensor], Tensor]] = {
     "black": torch.zeros_like,
     "mean": lambda images: images.mean(dim=(2, 3), keepdim=True).expand_as(images),
     "blur": _blurred,
+    "border": _border,
     **{f"noise {seed}": partial(_noise, seed) for seed in range(_NOISES)},
 }
 
 # A baseline is one start, or several whose attributions are averaged.
 BASELINES: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in ("white", "black", "mean", "blur")},
+    **{name: (name,) for name in ("white", "black", "border", "mean", "blur")},
     "noise": tuple(f"noise {seed}" for seed in range(_NOISES)),
 }
 
@@ -51,9 +60,14 @@ def starts_of(baseline: str) -> tuple[str, ...]:
     return BASELINES[baseline]
 
 
+# In the colour of the ground, what stands out of it lies on its own pixels: strokes that are light on
+# dark as well as dark on light, while a white start sees nothing in a white stroke. The paper's is white.
+DEFAULT = "border"
+
 _WORDS = {
     "white": "a plain white image",
     "black": "a plain black image",
+    "border": "an image in the average colour of its border",
     "mean": "an image in its average colour",
     "blur": "a blurred image",
     "noise": "images of pure noise, on average,",

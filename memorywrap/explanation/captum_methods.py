@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from memorywrap.explanation.baselines import STARTS, starts_of
+from memorywrap.explanation.baselines import DEFAULT, STARTS, starts_of
 from memorywrap.explanation.methods import Case, Maps, logit_of, register_method
 from memorywrap.explanation.passes import Embed
 from memorywrap.explanation.path_cache import PathCache
@@ -44,7 +44,7 @@ def _of_one_picture(name: str, *, has_baseline: bool = False) -> Callable[[_OfPi
             layer: nn.Module,
             cases: Sequence[Case],
             *,
-            baseline: str = "white",
+            baseline: str = DEFAULT,
             steps: int | None = None,
             cache: PathCache | None = None,
         ) -> list[Maps]:

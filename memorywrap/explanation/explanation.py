@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from memorywrap.explanation import captum_methods, integrated_gradients
+from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.integrated_gradients import Attribution
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, METHODS, Case, Maps, methods
 from memorywrap.explanation.path_cache import PathCache
@@ -94,7 +95,7 @@ def explain(
     cache: PathCache,
     *,
     method: str = INTEGRATED_GRADIENTS,
-    baseline: str = "white",
+    baseline: str = DEFAULT,
     steps: int | None = None,
     against: int | None = None,
 ) -> list[Explanation]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from memorywrap.explanation.baselines import starts_of
+from memorywrap.explanation.baselines import DEFAULT, starts_of
 from memorywrap.explanation.joint_path import JointPath, PathPart
 from memorywrap.explanation.methods import (
     INTEGRATED_GRADIENTS,
@@ -71,7 +71,7 @@ def integrated_gradients(
     layer: nn.Module,
     cases: Sequence[Case],
     *,
-    baseline: str = "white",
+    baseline: str = DEFAULT,
     steps: int | None = None,
     cache: PathCache | None = None,
 ) -> list[Attribution]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.passes import Embed
 from memorywrap.explanation.path_cache import PathCache
 
@@ -71,7 +72,7 @@ class Attribute(Protocol):
         layer: nn.Module,
         cases: Sequence[Case],
         *,
-        baseline: str = "white",
+        baseline: str = DEFAULT,
         steps: int | None = None,
         cache: PathCache | None = None,
     ) -> Sequence[Maps]: ...

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split
-from memorywrap.explanation.baselines import STARTS
+from memorywrap.explanation.baselines import DEFAULT, STARTS
 from memorywrap.explanation.explanation import Explanation
 from memorywrap.explanation.integrated_gradients import Attribution
 from memorywrap.explanation.methods import METHODS, Case, Maps, has_baseline, methods
@@ -27,7 +27,9 @@ from memorywrap.loading import random_bank
 from memorywrap.measures import explanations as metrics
 from memorywrap.prediction import Prediction
 
-_BASELINE = "white"
+# What deleted pixels become. The picture's own mean colour says the least; plain white is what many
+# reports take, and is evidence itself: for a digit model, of ink or of paper.
+FILLS = ("mean", "white")
 RANDOM = "random order"  # in the place of a method
 _REMOVED = 10  # memory samples taken away, one after the other
 
@@ -45,7 +47,7 @@ class Sizes:
     """
 
     images: int = 200
-    curves: int = 30
+    curves: int = 60
     perturbed: int = 6
     redraws: int = 5
     planted: int = 10
@@ -165,11 +167,11 @@ def _methods(
     """Pixel deletion and insertion, infidelity and sensitivity of each method's input map."""
     found: dict[str, dict[str, Any]] = {}
     for method in [*methods(), RANDOM]:
-        deletion, insertion, perturbed, steps = [], [], [], []
+        perturbed, steps = [], []
+        curves: dict[str, list[Tensor]] = {}
         for number, prediction in enumerate(predictions[: sizes.curves]):
             score, _ = _scores(classifier, prediction)
             picture = to_unit(prediction.pixels, classifier.device)
-            start = STARTS[_BASELINE](picture[None])[0]
             if method == RANDOM:
                 pixels = picture.shape[1] * picture.shape[2]
                 order = metrics.random_order(pixels, seed + number).to(picture.device)
@@ -180,8 +182,11 @@ def _methods(
                     steps.append(maps.steps)
                 if number < sizes.perturbed:
                     perturbed.append(_perturbed(classifier, prediction, method, seed + number))
-            deletion.append(metrics.pixel_curve(score, picture, order, start))
-            insertion.append(metrics.pixel_curve(score, picture, order, start, insert=True))
+            for fill in FILLS:
+                start = STARTS[fill](picture[None])[0]
+                for name, insert in (("deletion", False), ("insertion", True)):
+                    curve = metrics.pixel_curve(score, picture, order, start, insert=insert)
+                    curves.setdefault(f"{name}, {fill}", []).append(curve)
         infidelity, sensitivity = (
             np.median(perturbed, axis=0).tolist() if perturbed else (None,) * 2
         )
@@ -190,9 +195,12 @@ def _methods(
             "infidelity": infidelity,
             "sensitivity": sensitivity,
         }
-        for name, curves in (("deletion", deletion), ("insertion", insertion)):
-            found[method][name] = torch.stack(curves).mean(dim=0).tolist()
-            found[method][f"{name}_areas"] = [metrics.area(curve) for curve in curves]
+        found[method]["curves"] = {
+            name: torch.stack(of_images).mean(dim=0).tolist() for name, of_images in curves.items()
+        }
+        found[method]["areas"] = {
+            name: [metrics.area(curve) for curve in of_images] for name, of_images in curves.items()
+        }
     return found
 
 
@@ -205,7 +213,7 @@ def _perturbed(
     if method == "input_x_gradient":
         start = torch.zeros_like(picture)
     elif has_baseline(method):
-        start = STARTS[_BASELINE](picture[None])[0]
+        start = STARTS[DEFAULT](picture[None])[0]
 
     def attribute(pictures: Tensor) -> Tensor:
         cases = [_case(classifier, prediction, near) for near in pictures.detach()]
@@ -310,4 +318,4 @@ def _attributed(
 ) -> Sequence[Maps]:
     """Attribution as on the page."""
     attribute, paths = METHODS[method].attribute, classifier.paths()
-    return attribute(paths.embed, classifier.head, cases, baseline=_BASELINE, cache=paths)
+    return attribute(paths.embed, classifier.head, cases, baseline=DEFAULT, cache=paths)

@@ -54,21 +54,22 @@ def _completeness_line(report: dict[str, Any], sizes: Sizes) -> list[str]:
 def _methods_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
     chance = report["methods"][RANDOM]
     lines = [
-        f"Deletion and insertion over {sizes.curves} of them, in brackets the mean difference from "
+        f"Areas under deletion and insertion, where deleted pixels become the picture's mean colour "
+        f"or white, over {sizes.curves} of them; in brackets the mean difference from "
         f"a random order on the same image ± its standard error; the other columns over "
         f"{sizes.perturbed}; integrated gradients in "
         f"{_steps_in_words(report['methods'][INTEGRATED_GRADIENTS]['steps'])}:",
         "",
-        "| map of the input | deletion area | insertion area | infidelity | sensitivity "
-        "| correlation with randomised weights |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| map of the input | {' | '.join(chance['areas'])} | infidelity "
+        "| sensitivity | correlation with randomised weights |",
+        f"| --- |{' ---: |' * (len(chance['areas']) + 3)}",
     ]
     for method, found in report["methods"].items():
         cells = []
-        for name in ("deletion_areas", "insertion_areas"):
-            cell = f"{np.mean(found[name]):.3f}"
+        for name, areas in found["areas"].items():
+            cell = f"{np.mean(areas):.3f}"
             if method != RANDOM:
-                cell += f" ({_difference(found[name], chance[name])})"
+                cell += f" ({_difference(areas, chance['areas'][name])})"
             cells.append(cell)
         last = report["randomisation"].get(method, {}).get("correlation", [None])[-1]
         numbers = [found["infidelity"], found["sensitivity"], last]
@@ -108,13 +109,13 @@ def draw(report: dict[str, Any]) -> Figure:
     """The report's curves."""
     figure = blank_figure(11, 7)
     axes = figure.subplots(2, 2)
-    for axis, name in ((axes[0, 0], "deletion"), (axes[0, 1], "insertion")):
+    for axis, name in ((axes[0, 0], "deletion, mean"), (axes[0, 1], "insertion, mean")):
         for method, found in report["methods"].items():
             style = "k--" if method == RANDOM else "-"
-            curve = found[name]
+            curve = found["curves"][name]
             shares = np.linspace(0, 100, len(curve))
             axis.plot(shares, curve, style, label=_in_words(method))
-        axis.set(title=f"pixel {name}", xlabel="% of pixels", ylabel="probability")
+        axis.set(title=f"pixel {name} colour", xlabel="% of pixels", ylabel="probability")
     axes[0, 0].legend(fontsize="small")
     for order, curve in report["memory_deletion"].items():
         axes[1, 0].plot(curve, label=order)

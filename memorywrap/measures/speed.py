@@ -23,6 +23,7 @@ from torch import Tensor
 
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.explanation import explain
 from memorywrap.explanation.integrated_gradients import Case, integrated_gradients
 from memorywrap.explanation.path_cache import PathCache
@@ -215,7 +216,7 @@ def _time_explanations(
         chosen = [*prediction.used, *contrast]
         samples = to_unit(bank.images[chosen], classifier.device)
         for one in (cache, common):
-            one.warm([bank.keys[index] for index in chosen], samples, "white")
+            one.warm([bank.keys[index] for index in chosen], samples, DEFAULT)
     report.completeness_errors["ours"] = report.time(_WARM, ours(prepared), _INPUTS)
     report.time(
         "the same, map of the input alone",

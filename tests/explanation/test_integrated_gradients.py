@@ -39,10 +39,11 @@ def small_encoder() -> nn.Module:
 def attributed(
     encoder: nn.Module, layer: nn.Module, image: Tensor, memory: Tensor, target: int, **settings
 ) -> Attribution:
-    """One case on its own."""
+    """One case on its own, from the paper's baseline."""
     shared = {
         name: settings.pop(name) for name in ("baseline", "steps", "cache") if name in settings
     }
+    shared.setdefault("baseline", "white")
     case = Case(image, memory, target, **settings)
     return integrated_gradients(encoder, layer, [case], **shared)[0]
 
@@ -377,6 +378,9 @@ def test_baselines_are_what_their_names_say() -> None:
     assert (starts["white"] == 1).all() and (starts["black"] == 0).all()
     plain = pictures.mean(dim=(2, 3))[..., None, None].expand(2, 3, SIZE, SIZE)
     torch.testing.assert_close(starts["mean"], plain)
+    framed = torch.full((1, 3, SIZE, SIZE), 0.2)
+    framed[..., 1:-1, 1:-1] = 0.9
+    torch.testing.assert_close(STARTS["border"](framed), torch.full_like(framed, 0.2))
     roughness = [picture.diff(dim=3).abs().mean() for picture in (pictures, starts["blur"])]
     assert 0 < roughness[1] < roughness[0] / 2
     noises = [starts[name] for name in BASELINES["noise"]]

@@ -11,7 +11,7 @@ from memorywrap.data.sets import Split
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS
 from memorywrap.explanation.quadrature import PANEL_STEPS, first_panels
 from memorywrap.measures import explanation_report
-from memorywrap.measures.explanation_report import Sizes
+from memorywrap.measures.explanation_report import FILLS, Sizes
 
 pytestmark = pytest.mark.slow
 
@@ -39,12 +39,14 @@ def test_everything_is_measured_as_often_as_asked(report):
 
 def test_curves_begin_and_end_where_they_must(report):
     found = report["methods"]
-    whole, nothing = found["saliency"]["deletion"][0], found["saliency"]["deletion"][-1]
-    for method, curves in found.items():
-        assert curves["deletion"][0] == pytest.approx(whole), method
-        assert curves["insertion"][-1] == pytest.approx(whole), method
-        assert curves["deletion"][-1] == pytest.approx(nothing), method
-        assert curves["insertion"][0] == pytest.approx(nothing), method
+    for fill in FILLS:
+        deletion, insertion = f"deletion, {fill}", f"insertion, {fill}"
+        whole, *_, nothing = found["saliency"]["curves"][deletion]
+        for method, curves in ((name, one["curves"]) for name, one in found.items()):
+            assert curves[deletion][0] == pytest.approx(whole), method
+            assert curves[insertion][-1] == pytest.approx(whole), method
+            assert curves[deletion][-1] == pytest.approx(nothing), method
+            assert curves[insertion][0] == pytest.approx(nothing), method
     starts = {curve[0] for curve in report["memory_deletion"].values()}
     assert max(starts) == pytest.approx(min(starts))
 

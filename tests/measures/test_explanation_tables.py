@@ -18,10 +18,8 @@ SIZES = Sizes(images=4, curves=2, perturbed=1, redraws=2, planted=3)
 def method(deletion: list[float], insertion: list[float], steps: list[int]) -> dict:
     return {
         "steps": steps,
-        "deletion": [0.9, 0.1],
-        "insertion": [0.1, 0.9],
-        "deletion_areas": deletion,
-        "insertion_areas": insertion,
+        "curves": {"deletion, mean": [0.9, 0.1], "insertion, mean": [0.1, 0.9]},
+        "areas": {"deletion, mean": deletion, "insertion, mean": insertion},
         "infidelity": 0.05,
         "sensitivity": 0.15,
     }
