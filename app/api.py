@@ -1,4 +1,4 @@
-"""The endpoints of the web API: /models, /classify and /explain."""
+"""The endpoints of the web API: /models, /classify, /explain and /whatif."""
 
 # No postponed annotations here: Gradio reads the types of the endpoints while the program runs.
 from collections.abc import Callable
@@ -13,10 +13,11 @@ from app.gradio_patches import publish
 from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
 from memorywrap import MemoryWrapClassifier, Prediction
-from memorywrap.explanation.baselines import BASELINES
+from memorywrap.edits import parsed
+from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.figures import figure_parts
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
-from memorywrap.images import Box, refuse_plain
+from memorywrap.images import Box, ImageError, refuse_plain
 
 METHODS = tuple(methods())
 _BASELINES = tuple(BASELINES)
@@ -64,6 +65,13 @@ class Answer(TypedDict):
     counterfactual: int | None
     contrast: int | None
     without_its_class: Verdict | None
+
+
+class BeforeAndAfter(TypedDict):
+    """The object of /whatif."""
+
+    before: Answer
+    after: Answer
 
 
 class Contributions(TypedDict):
@@ -144,6 +152,7 @@ def add_endpoints(models: Models) -> None:
     publish(speaks(_list_models(models)), "models")
     publish(speaks(_classify_image(models)), "classify", concurrency_limit=2)
     publish(speaks(_explain_image(models)), "explain", concurrency_limit=1)
+    publish(speaks(_edit_memory(models)), "whatif", concurrency_limit=2)
 
 
 def _list_models(models: Models) -> Callable[..., Any]:
@@ -177,12 +186,50 @@ def _classify_image(models: Models) -> Callable[..., Any]:
     return classify_image
 
 
+def _edit_memory(models: Models) -> Callable[..., Any]:
+    def edit_memory(
+        image: FileDataDict,
+        model: str = models.default,
+        edits: list[dict[str, Any]] | None = None,
+        crop: list[int] | None = None,
+    ) -> BeforeAndAfter:
+        """What the model would say with another memory, by running it; its own memory stays as it is.
+
+        Args:
+            image: an uploaded image file.
+            model: a name that /models lists.
+            edits: applied in order, each an object with one of: remove or restore (index of a memory
+                sample), only_class or no_class (keep, or take away, the samples that are predicted in
+                a class), add ({image: an uploaded file, label: a class}), redraw (a seed).
+            crop: [left, top, right, bottom] in pixels of the upright image; null for a suggestion.
+
+        Returns:
+            {before, after}, each as /classify gives it. Added samples come at the end of the memory.
+        """
+        classifier = models.get(model)
+        if not classifier.has_memory:
+            raise ArgumentError("This model has no memory, so there is nothing to edit.")
+        picture = read_upload(image)
+        before = classify(classifier, picture, checked_box(crop, picture))
+        try:
+            listed = parsed(edits, classifier, lambda file: classifier.input(read_upload(file)))
+        except ImageError:
+            raise
+        except ValueError as error:
+            raise ArgumentError(str(error)) from None
+        after = classifier.predict(before, bank=models.edited(model, listed))
+        told = {"before": before.to_dict(model), "after": after.to_dict(model)}
+        return cast(BeforeAndAfter, told)
+
+    return edit_memory
+
+
 def _explain_image(models: Models) -> Callable[..., Any]:
     def explain_image(
         image: FileDataDict,
         model: str = models.default,
         method: Method = INTEGRATED_GRADIENTS,
-        baseline: Baseline = "white",
+        baseline: Baseline = DEFAULT,
         steps: int | None = None,
         crop: list[int] | None = None,
     ) -> tuple[ExplainedAnswer, list[Picture]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from memorywrap import (
     Explanation,
+    MemoryBank,
     MemoryWrapClassifier,
     PatchCounterfactual,
     Prediction,
@@ -19,10 +21,13 @@ from memorywrap import (
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
 from memorywrap.data.banks import bank_at_hand, draw_bank
-from memorywrap.data.sets import DataError, data_title
-from memorywrap.loading import load_classifier
+from memorywrap.data.sets import DataError, Split, data_title
+from memorywrap.edits import Edit, edited
+from memorywrap.loading import load_classifier, random_bank, training_images
 
 _log = logging.getLogger(__name__)
+
+_DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
 
 class ModelError(ValueError):
@@ -47,6 +52,8 @@ class _Entry:
     damaged: bool = False
     loading: threading.Lock = field(default_factory=threading.Lock)
     fetching: threading.Lock = field(default_factory=threading.Lock)
+    train: Split | None = None
+    drawing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def needed(self) -> dict[str, Any] | None:
@@ -188,6 +195,27 @@ class Models:
             if prediction not in self._patches:
                 self._patches[prediction] = patch_counterfactual(classifier, prediction)
             return self._patches[prediction]
+
+    def edited(self, name: str, edits: Sequence[Edit]) -> MemoryBank:
+        """The bank of a model with edits. The model's own stays as it is.
+
+        Raises:
+            ModelError: an unknown model, or an edit that cannot be made.
+        """
+        try:
+            return edited(self.get(name), edits, lambda seed: self._redrawn(name, seed))
+        except DataError as error:
+            raise ModelError(f"The memory cannot be drawn anew: {error}.") from error
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+
+    def _redrawn(self, name: str, seed: int) -> MemoryBank:
+        """A bank of random training samples; the first call loads, or renders, what it is drawn from."""
+        entry = self._entry(name)
+        with entry.drawing:
+            if entry.train is None:
+                entry.train = training_images(entry.config, _DRAWN_FROM)
+        return random_bank(self.get(name), entry.train, seed)
 
     def download(self, name: str) -> None:
         """Fetch the data set of a model's bank, with a tqdm bar, and draw the bank from it.

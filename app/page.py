@@ -18,6 +18,7 @@ from app.panels.patch import Patch
 from app.panels.picture import Picture
 from app.panels.settings import Settings
 from app.panels.top import Top
+from app.panels.what_if import WhatIf
 from app.session import KEPT
 from app.shell import Shell
 from app.story import Panel, Story
@@ -43,6 +44,7 @@ def build(models: Models) -> gr.Blocks:
             with gr.Column(elem_id="mw-result"):
                 at_once: list[Panel] = [picture, Answer(story), Memories(models)]
                 later: list[Panel] = [Patch(story), Maps(story, settings)]
+                at_once.append(WhatIf(story))
                 story.panels = [*at_once, *later]
         place(render("footer", kept=KEPT // 60))
 

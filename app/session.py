@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.models import ModelError, Models
 from app.uploads import read_file
 from memorywrap import Prediction
 from memorywrap.checkpoints.config import library_versions
+from memorywrap.edits import Edit
 from memorywrap.images import Box, ImageError, read_image, refuse_plain
 
 KEPT = (
@@ -32,8 +33,9 @@ class Subject:
         box: the square to look at; None where it is still to be guessed.
         guess: the model's own first guess at the square, once it was made.
         moved: whether a person put the square where it is.
-        without: bank indices of memory samples to do without.
+        edits: of the memory, for what the model would say then.
         prediction: the answer.
+        edited: the answer with the edits; None where there are none.
         refusal: why there is no answer, in one sentence.
     """
 
@@ -42,14 +44,16 @@ class Subject:
     box: Box | None = None
     guess: Box | None = None
     moved: bool = False
-    without: tuple[int, ...] = ()
+    edits: tuple[Edit, ...] = ()
     prediction: Prediction | None = None
+    edited: Prediction | None = None
     refusal: str = ""
 
     @property
     def is_answered(self) -> bool:
         """Whether there is an answer, or a reason why there is none."""
-        return self.prediction is not None or bool(self.refusal)
+        known = self.prediction is not None and (self.edited is not None or not self.edits)
+        return known or bool(self.refusal)
 
     def image(self) -> Image.Image:
         """The picture, upright RGB.
@@ -65,33 +69,38 @@ class Subject:
         return {
             "sha256": hashlib.sha256(data).hexdigest(),
             "crop": None if self.box is None else list(self.box),
-            "without": list(self.without),
             "versions": library_versions(),
         }
 
     def at(self, box: Box | None, *, moved: bool = False) -> Subject:
         """The same picture with another square; None lets the model guess."""
-        return replace(self, box=box, moved=moved, prediction=None, refusal="")
+        return replace(self, box=box, moved=moved, prediction=None, edited=None, refusal="")
 
     def asked_of(self, model: str) -> Subject:
         """The same picture for another model, which looks for the square in a photograph itself."""
         box = None if isinstance(self.source, Path) else self.box
-        return replace(self.at(box), model=model, guess=None, without=())
+        return replace(self.at(box), model=model, guess=None, edits=())
+
+    def with_edits(self, edits: tuple[Edit, ...]) -> Subject:
+        """The same with another memory; what was answered stays."""
+        return replace(self, edits=edits, edited=None)
 
     def answered(self, models: Models) -> Subject:
         """With the model's answer, or with the reason why there is none."""
-        box, guess = self.box, self.guess
+        box, guess, prediction, edited = self.box, self.guess, self.prediction, None
         try:
             classifier = models.get(self.model)
-            image = self.image()
-            if box is None:
-                box = guess = guess or classifier.suggest_box(image)
-            prediction = classifier.predict(image, box=box, without=self.without)
-            assert isinstance(prediction, Prediction)
-            refuse_plain(prediction.pixels)
+            if prediction is None:
+                image = self.image()
+                if box is None:
+                    box = guess = guess or classifier.suggest_box(image)
+                prediction = classifier.predict(image, box=box)
+                refuse_plain(prediction.pixels)
+            if self.edits:
+                edited = classifier.predict(prediction, bank=models.edited(self.model, self.edits))
         except (ImageError, ModelError) as error:
             return replace(self, box=box, guess=guess, refusal=str(error))
-        return replace(self, box=box, guess=guess, prediction=prediction)
+        return replace(self, box=box, guess=guess, prediction=prediction, edited=edited)
 
 
 _TURNS = threading.Lock()
@@ -105,10 +114,12 @@ class Session:
     Attributes:
         subject: what is looked at; None before the first picture.
         asked: names the maps that are wanted; another value makes those of before pointless.
+        edits: of the memory of each model, by its name: they stay from picture to picture.
     """
 
     subject: Subject | None = None
     asked: str | None = None
+    edits: dict[str, tuple[Edit, ...]] = field(default_factory=dict)
 
     def look_at(self, subject: Subject | None, instead_of: Subject | None = None) -> bool:
         """Turn to something else. With `instead_of` only where that is still being looked at: what a
@@ -116,6 +127,10 @@ class Session:
         with _TURNS:
             if instead_of is not None and self.subject is not instead_of:
                 return False
+            if subject is not None:
+                edits = self.edits.get(subject.model, ())
+                if edits is not subject.edits:
+                    subject = subject.with_edits(edits)
             self.subject = subject
         return True
 

@@ -93,6 +93,16 @@ class MemoryBank:
             predicted = self.predicted.masked_fill(self.rests_on[:, removed].any(dim=1), -1)
         return replace(self, available=available, predicted=predicted)
 
+    def restored(self, indices: Iterable[int]) -> MemoryBank:
+        """The bank with samples that were removed from it.
+
+        Raises:
+            IndexError: an index is not in the bank.
+        """
+        available = self.available.clone()
+        available[[self._check(index) for index in indices]] = True
+        return replace(self, available=available, predicted=None, rests_on=None)
+
     def relabelled(self, index: int, label: int) -> MemoryBank:
         """The bank with another label on one sample.
 
@@ -155,9 +165,9 @@ class MemoryBank:
         return index
 
 
-def bank_picture(bank: MemoryBank, columns: int = 20) -> Image.Image:
-    """All memory samples but the removed ones, in bank order, row by row."""
-    images = bank.images[bank.available]
+def bank_picture(bank: MemoryBank, columns: int = 20, *, removed: bool = False) -> Image.Image:
+    """All memory samples in bank order, row by row; the removed ones only if asked for."""
+    images = bank.images if removed else bank.images[bank.available]
     height, width = images.shape[2:]
     rows = -(-len(images) // columns)
     picture = Image.new("RGB", (columns * width, rows * height), "white")

@@ -48,6 +48,7 @@ ORDER = (
     "loading",
     "what_if",
     "patches",
+    "edits",
     "measures",
     "training",
     "commands",

@@ -1,13 +1,20 @@
-"""`memorywrap whatif`: which memory samples would change the answer."""
+"""`memorywrap whatif`: which memory samples would change the answer, and what an edited memory does."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
+from torch import Tensor
+
+from memorywrap.bank import MemoryBank
+from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
+from memorywrap.edits import edited, parsed
 from memorywrap.images import ImageError
 from memorywrap.loading import DRAWN_FROM, random_bank, training_images
+from memorywrap.prediction import Prediction
 from memorywrap.what_if import flip_set, stability
 
 
@@ -26,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also answer with N banks drawn anew from the training data",
     )
     parser.add_argument("--seed", type=int, default=0, help="of these banks")
+    parser.add_argument(
+        "--edit",
+        action="append",
+        default=[],
+        metavar="KIND=VALUE",
+        help="instead, answer with an edited memory: remove=INDEX, restore=INDEX, only_class=CLASS, "
+        "no_class=CLASS, add=FILE=CLASS or redraw=SEED; again for more, applied in order",
+    )
     add_checkpoint(parser)
 
 
@@ -38,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
         prediction = predict(classifier, options.image, options)
     except ImageError as error:
         raise ValueError(f"{options.image}: {error}") from error
+    if options.edit:
+        print(json.dumps(_edited(classifier, prediction, options)))
+        return 0
     flip = flip_set(classifier, prediction, limit=options.limit)
     answer = {
         "model": model_name(options),
@@ -51,3 +69,32 @@ def run(options: argparse.Namespace) -> int:
         answer["redrawn"] = stability(classifier, prediction, banks).to_dict(prediction)
     print(json.dumps(answer))
     return 0
+
+
+def _edited(
+    classifier: MemoryWrapClassifier, prediction: Prediction, options: argparse.Namespace
+) -> dict[str, Any]:
+    """{before, after}, as `/whatif`."""
+
+    def read(path: str) -> Tensor:
+        try:
+            return classifier.input(path)
+        except ImageError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def redraw(seed: int) -> MemoryBank:
+        train = training_images(classifier.config, DRAWN_FROM, fetch=options.download)
+        return random_bank(classifier, train, seed)
+
+    edits = parsed([_edit(text) for text in options.edit], classifier, read)
+    after = classifier.predict(prediction, bank=edited(classifier, edits, redraw))
+    model = model_name(options)
+    return {"before": prediction.to_dict(model), "after": after.to_dict(model)}
+
+
+def _edit(text: str) -> dict[str, Any]:
+    kind, _, value = text.partition("=")
+    if kind == "add":
+        file, _, label = value.rpartition("=")
+        return {kind: {"image": file, "label": label}}
+    return {kind: int(value) if value.isdecimal() and not kind.endswith("class") else value}

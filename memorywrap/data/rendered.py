@@ -29,7 +29,8 @@ class _Digits(DataSet):
             "fonts": [font.name for font in fonts],
         }
         train = _rendered(samples, wanted.seed, fonts, "training digits")
-        test = _rendered(TEST_SAMPLES, wanted.seed + _TEST_SEED_OFFSET, fonts, "test digits")
+        tested = TEST_SAMPLES if wanted.test else 0
+        test = _rendered(tested, wanted.seed + _TEST_SEED_OFFSET, fonts, "test digits")
         return ImageData(self.name, tuple("0123456789"), train, test, version)
 
 

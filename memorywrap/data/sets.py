@@ -82,12 +82,14 @@ class Wanted:
             rendered makes as many; anything else may give more, from which they are then drawn.
         seed: of rendered images.
         fetch: whether it may be downloaded.
+        test: whether the test images are wanted; what is rendered makes none otherwise.
     """
 
     argument: str = ""
     samples: int | None = None
     seed: int = 0
     fetch: bool = False
+    test: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +170,12 @@ def data_names() -> str:
 
 
 def load_data(
-    name: str, *, samples: int | None = None, seed: int = 0, fetch: bool = False
+    name: str,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    fetch: bool = False,
+    test: bool = True,
 ) -> ImageData:
     """A data set by name, with a training set of `samples` drawn by `seed`.
 
@@ -177,6 +184,7 @@ def load_data(
         samples: size of the training set; all of it when not given.
         seed: of the reduced training set; of the renders, where it is rendered.
         fetch: download it where it is missing, if it can be.
+        test: whether the test images are wanted; without, there may be none.
 
     Raises:
         DataError: unknown, missing or unusable data.
@@ -184,7 +192,7 @@ def load_data(
     record = data_set(name)
     if samples is not None and samples < 1:
         raise DataError(f"{name}: expected at least 1 training sample, received {samples}")
-    data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch))
+    data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch, test))
     if samples is None or record.rendered:
         return data
     try:

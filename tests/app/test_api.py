@@ -141,6 +141,33 @@ def test_explain_gives_the_patch_counterfactual_and_its_picture(client, plate_fi
     assert last.startswith("patch counterfactual, ") and "2 of 64 cells" in last
 
 
+def test_whatif_gives_the_answer_before_and_after(client, page, plate_file, encoded):
+    plain = client.predict(handle_file(plate_file), api_name="/whatif")
+    assert plain["before"] == plain["after"]
+    used = plain["before"]["memory"][0]["index"]
+    edits = [{"remove": used}, {"add": {"image": handle_file(plate_file), "label": "green"}}]
+    told = client.predict(handle_file(plate_file), "digits", edits, api_name="/whatif")
+    assert told["before"] == plain["before"]
+    indices = {sample["index"] for sample in told["after"]["memory"]}
+    assert used not in indices
+    assert len(page.models.get("digits").bank) == 20  # its own memory stays
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ([{"remove": 99}], "no memory sample 99"),
+        ([{"burn": 1}], "one of remove"),
+        ([{"only_class": "purple"}], "Unknown class"),
+        ([{"add": {"image": {"path": "/etc/passwd", "meta": FILE}, "label": "red"}}], "uploaded"),
+        ([{"add": {"image": "/etc/passwd", "label": "red"}}], "upload"),
+    ],
+)
+def test_edits_that_cannot_be_made_are_refused(post, upload, number_plate, encoded, edits, said):
+    image = {"path": upload(encoded(number_plate)), "meta": FILE}
+    assert said in assert_one_sentence(*post("whatif", image, "digits", edits))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", methods()[1:])
 def test_methods_that_promise_no_completeness_answer_with_nulls(
@@ -176,11 +203,11 @@ def test_model_without_memory_answers_and_says_that_it_has_nothing_to_explain(
     assert "no memory" in assert_one_sentence(*post("explain", image, "plain"))
 
 
-def test_only_three_endpoints_are_public(page, post):
+def test_only_four_endpoints_are_public(page, post):
     info = httpx.get(f"{page.url}/gradio_api/info").json()
-    assert set(info["named_endpoints"]) == {"/models", "/classify", "/explain"}
+    assert set(info["named_endpoints"]) == {"/models", "/classify", "/explain", "/whatif"}
     assert info["unnamed_endpoints"] == {}
-    for endpoint in ("/classify", "/explain"):
+    for endpoint in ("/classify", "/explain", "/whatif"):
         image, *others = info["named_endpoints"][endpoint]["parameters"]
         assert image["label"] == "image" and not image["parameter_has_default"]
         assert all(other["parameter_has_default"] for other in others)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from app.models import Models
 from app.session import Session, Subject
+from memorywrap.edits import Edit
 
 
 @pytest.fixture
@@ -63,19 +64,26 @@ def test_the_guess_is_made_once(models, file, monkeypatch):
     assert answered.at(None).answered(models).box == answered.guess
 
 
-def test_samples_can_be_done_without(models, file):
-    first = Subject(file, "digits").answered(models).prediction.used[0]
-    assert first not in Subject(file, "digits", without=(first,)).answered(models).prediction.used
+def test_with_edits_there_are_both_answers(models, file):
+    first = Subject(file, "digits").answered(models)
+    used = first.prediction.used[0]
+    edited = first.with_edits((Edit("remove", used),))
+    assert first.is_answered and not edited.is_answered
+    both = edited.answered(models)
+    assert both.prediction is first.prediction and used not in both.edited.used
 
 
 def test_another_model_looks_for_the_square_itself_but_not_on_a_drawing(models, file):
-    photo = Subject(file, "digits", box=(1, 2, 30, 31), guess=(0, 0, 9, 9), without=(1,))
+    photo = Subject(
+        file, "digits", box=(1, 2, 30, 31), guess=(0, 0, 9, 9), edits=(Edit("remove", 1),)
+    )
     other = photo.asked_of("plain")
-    assert (other.model, other.box, other.guess, other.without) == ("plain", None, None, ())
+    assert (other.model, other.box, other.guess, other.edits) == ("plain", None, None, ())
     assert Subject(b"drawing", "digits", box=(1, 2, 30, 31)).asked_of("plain").box == (1, 2, 30, 31)
 
 
-def test_a_reason_stands_in_for_an_answer(models, file):
+def test_a_reason_stands_in_for_an_answer(models, file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path))  # no data sets
     answered = Subject(file, "later").answered(models)
     assert answered.is_answered and answered.prediction is None
     assert "no memory bank yet" in answered.refusal
@@ -90,9 +98,9 @@ def test_a_picture_of_one_colour_is_refused_with_what_to_do(models, tmp_path):
 
 
 def test_what_was_asked_can_be_asked_again(models, file):
-    answered = Subject(file, "digits", without=(3,)).answered(models)
+    answered = Subject(file, "digits").answered(models)
     told = answered.to_dict()
     assert told["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert "torch" in told["versions"]
-    again = models.get("digits").predict(file, box=told["crop"], without=told["without"])
+    again = models.get("digits").predict(file, box=told["crop"])
     assert again.to_dict("digits") == answered.prediction.to_dict("digits")

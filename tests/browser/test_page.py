@@ -6,7 +6,7 @@ import re
 
 import pytest
 import tiny
-from driving import PHONE, has_new_sight, no_sideways_scrolling, seen, stroke, touches, upload
+from driving import PHONE, has_new_sight, no_sideways_scrolling, pick, seen, stroke, touches, upload
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs the package playwright").expect
 
@@ -187,3 +187,27 @@ def test_picture_is_pasted_anywhere(visit):
         }"""
     )
     expect(tab.locator(".mw-class")).to_be_visible()
+
+
+def test_the_memory_is_edited_and_put_back(visit):
+    tab = visit()
+    pick(tab, 0)
+    expect(tab.locator(".mw-card").first).to_be_visible()
+    tab.get_by_role("button", name="What if the memory were another?").click()
+    said = tab.locator(".mw-whatif .mw-said")
+    expect(said).to_have_text("Nothing is changed yet.")
+    used = tab.locator(".mw-sample.mw-weighs").first
+    number = used.get_attribute("data-index")
+    used.click()
+    expect(tab.locator(".mw-chosen")).to_contain_text(f"memory no. {number}")
+    tab.get_by_role("button", name="Take it away").click()
+    gone = tab.locator(f".mw-samples [data-index='{number}']")
+    expect(gone).to_have_class(re.compile("mw-gone"))
+    expect(tab.locator(".mw-whatif")).to_contain_text(f"no. {number} taken away")
+    gone.click()
+    tab.get_by_role("button", name="Put it back").click()
+    expect(gone).not_to_have_class(re.compile("mw-gone"))
+    tab.get_by_role("button", name="Undo").click()
+    expect(gone).to_have_class(re.compile("mw-gone"))
+    tab.get_by_role("button", name="Start over").click()
+    expect(said).to_have_text("Nothing is changed yet.")

@@ -112,6 +112,23 @@ def test_explain_writes_figure_maps_and_json(run, photo, tmp_path):
         Image.open(path).verify()
 
 
+def test_whatif_answers_with_an_edited_memory(run, photo):
+    before = json.loads(run("classify", photo)[1])
+    gone = before["memory"][0]["index"]
+    edits = ["--edit", f"remove={gone}", "--edit", f"add={photo}={before['predicted']}"]
+    code, out, _ = run("whatif", photo, *edits)
+    told = json.loads(out)
+    assert code == 0 and told["before"] == before
+    assert gone not in {sample["index"] for sample in told["after"]["memory"]}
+    for wrong, said in (
+        ("remove=99", "no memory sample 99"),
+        ("burn=1", "one of remove"),
+        ("add=nothing.png=red", "nothing.png"),
+    ):
+        code, _, err = run("whatif", photo, "--edit", wrong)
+        assert code == 2 and said in err and "Traceback" not in err
+
+
 def test_samples_can_be_left_out(run, photo, tmp_path):
     before = json.loads(run("classify", photo)[1])
     gone = [sample["index"] for sample in before["memory"][:2]]

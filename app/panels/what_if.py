@@ -1,0 +1,162 @@
+"""What if the memory were another? Edits of it, each visitor's own, with the answer before and after."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from app.html import data_url, place, render, static
+from app.session import Session, Subject
+from app.story import ANSWER, Story, Updates
+from app.uploads import ArgumentError
+from memorywrap import MemoryBank, Prediction, flip_set
+from memorywrap.bank import bank_picture
+from memorywrap.edits import MOST, Edit, parsed
+
+_COLUMNS = 20  # samples in a row of the picture that all thumbnails are cut from
+_TAKEN_AWAY = 20  # samples, at most, in asking what holds an answer
+
+
+class WhatIf:
+    """The whole memory to look at and to edit, and what the model says then."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        with gr.Accordion("What if the memory were another?", open=False, elem_id="mw-what-if"):
+            self.sprite = place()
+            self.html = place()
+        self.edit = gr.HTML(
+            value=None,
+            html_template="",
+            js_on_load=static("what_if.js"),
+            apply_default_css=False,
+            elem_id="mw-edit",
+        )
+        self.outputs = [self.sprite, self.html]
+
+    def shows(self, subject: Subject | None) -> Updates:
+        prediction = None if subject is None else subject.prediction
+        if subject is None or prediction is None or prediction.bank is None:
+            return {self.html: render("what_if_empty"), self.sprite: ""}
+        after = subject.edited or prediction
+        assert after.bank is not None
+        return {self.html: html(prediction, after, subject.edits), self.sprite: sprite(after.bank)}
+
+    def wire(self) -> None:
+        # The answer stays, and so do its maps: nothing is cancelled.
+        self._story.then(self.edit.edit, self.asked, [self.edit], **ANSWER)
+
+    def asked(self, session: Session, asked: Any) -> Updates:
+        """An edit was asked for: JSON of {name: value}, with one of the names of `Edit.kind`, or "undo",
+        "reset", "smallest" (to take away the smallest set that holds the answer) or "label" (to add what
+        the model sees as a sample with that label)."""
+        story, subject = self._story, session.subject
+        if subject is None or subject.prediction is None or subject.prediction.bank is None:
+            return story.refuse(session, "There is no answer yet to compare with.")
+        try:
+            edits = self._after(subject, _single(asked))
+            story.models.edited(subject.model, edits)  # refused as a whole, or made
+        except ValueError as error:
+            return story.refuse(session, str(error))
+        session.edits[subject.model] = edits
+        answered = subject.with_edits(edits).answered(story.models)
+        if not session.look_at(answered, instead_of=subject):  # something else is looked at by now
+            return {story.session: session}
+        return {story.session: session, story.notice: "", **self.shows(answered)}
+
+    def _after(self, subject: Subject, asked: dict[str, Any]) -> tuple[Edit, ...]:
+        ((name, value),) = asked.items()
+        prediction = subject.edited or subject.prediction
+        assert prediction is not None
+        classifier = self._story.models.get(subject.model)
+        if name == "undo":
+            return subject.edits[:-1]
+        if name == "reset":
+            return ()
+        if name == "smallest":
+            flip = flip_set(classifier, prediction, limit=_TAKEN_AWAY)
+            if flip.removed is None:
+                raise ArgumentError(
+                    f"No set of up to {_TAKEN_AWAY} memories was found without which it changes."
+                )
+            new = [Edit("remove", index) for index in flip.removed]
+        elif name == "label":
+            read = {"add": {"image": None, "label": value}}
+            new = parsed([read], classifier, lambda _: prediction.pixels)
+        else:
+            new = parsed([asked], classifier, lambda _: prediction.pixels)
+        if len(subject.edits) + len(new) > MOST:
+            raise ArgumentError(f"There are {MOST} edits already: undo some, or start over.")
+        return (*subject.edits, *new)
+
+
+def _single(asked: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(asked)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("The edit was not understood.") from error
+    if not isinstance(found, dict) or len(found) != 1:
+        raise ArgumentError("The edit was not understood.")
+    return found
+
+
+def sprite(bank: MemoryBank) -> str:
+    """All samples as one picture, which the thumbnails show parts of."""
+    whole = bank_picture(bank, _COLUMNS, removed=True)
+    return render("what_if_sprite", source=data_url(whole), width=whole.width, height=whole.height)
+
+
+def html(before: Prediction, after: Prediction, edits: tuple[Edit, ...]) -> str:
+    """Both answers side by side, what can be edited, and the whole memory."""
+    bank = after.require_bank()
+    samples = [
+        {
+            **after.memory(index),
+            "similarity": float(after.similarity[index]),
+            "available": bool(bank.available[index]),
+            "column": index % _COLUMNS,
+            "row": index // _COLUMNS,
+        }
+        for index in range(len(bank))
+    ]
+    return render(
+        "what_if",
+        answers=[_told(before), _told(after)],
+        changed=before.predicted != after.predicted,
+        samples=samples,
+        left=int(bank.available.sum()),
+        heaviest=max(sample["weight"] for sample in samples),
+        rows=-(-len(bank) // _COLUMNS),
+        edits=[_in_words(edit, after.classes) for edit in edits],
+        classes=after.classes,
+        columns=_COLUMNS,
+    )
+
+
+def _told(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "name": prediction.classes[prediction.predicted],
+        "share": prediction.probabilities[prediction.predicted],
+        "used": len(prediction.used),
+        "size": int(prediction.require_bank().available.sum()),
+        "next": [
+            (prediction.classes[class_], prediction.probabilities[class_])
+            for class_, _ in prediction.runners_up()
+        ],
+    }
+
+
+def _in_words(edit: Edit, classes: Any) -> str:
+    words = {
+        "remove": "no. {} taken away",
+        "restore": "no. {} put back",
+        "redraw": "memory drawn anew",
+        "only_class": "only memories of {}",
+        "no_class": "no memories of {}",
+        "add": "your picture added as {}",
+    }
+    value = edit.value[1] if edit.kind == "add" else edit.value
+    named = edit.kind in ("only_class", "no_class", "add")
+    return words[edit.kind].format(classes[value] if named else value)
