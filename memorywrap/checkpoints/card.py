@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap.checkpoints.config import Config
@@ -61,6 +62,19 @@ def model_card(config: Config) -> str:
             f"{', '.join(f'`{name}`' for name in sorted(fonts))}\n\n</details>"
         )
     return _HEADER + "\n" + "\n\n".join(sections) + "\n"
+
+
+def overview(configs: Sequence[Config]) -> str:
+    """What models reach, as a table for a document."""
+    rows = [
+        f"| {config.title} | {name} | {found['images']:,} | {found['accuracy']:.2f} % | "
+        f"{rate_in_words(found['necessity'])} | {rate_in_words(found['follow_rate'])} |"
+        for config in configs
+        for name, found in config.measured.items()
+        if "necessity" in found
+    ]
+    head = "| model | data | images | accuracy | necessity | follow rate |"
+    return "\n".join([head, "| --- | --- | ---: | ---: | ---: | ---: |", *rows]) + "\n"
 
 
 def write_card(folder: str | Path) -> Path:
@@ -176,9 +190,13 @@ def _limits(config: Config) -> str:
 
 
 def main() -> int:
-    """Writes the card of each folder on the command line."""
-    for argument in sys.argv[1:]:
-        print(write_card(argument))
+    """Writes the card of each folder on the command line; with --table first, prints `overview`."""
+    folders = sys.argv[1:]
+    if folders[:1] == ["--table"]:
+        print(overview([read_config(folder) for folder in folders[1:]]), end="")
+        return 0
+    for folder in folders:
+        print(write_card(folder))
     return 0
 
 

@@ -23,11 +23,13 @@ from torch import Tensor
 
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.edits import Edit, edited
 from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.explanation import explain
 from memorywrap.explanation.integrated_gradients import Case, integrated_gradients
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_pil, to_unit
+from memorywrap.patches import patch_counterfactual
 from memorywrap.prediction import Prediction
 
 PUBLISHED_STEPS, PUBLISHED_BATCH = 40, 2
@@ -165,6 +167,10 @@ def _time_answers(
 ) -> None:
     """Embeddings, predictions and what comes before and after them."""
     arrays = [image.permute(1, 2, 0).numpy() for image in pixels]
+
+    def no_class(i: int) -> Edit:
+        return Edit("no_class", predictions[i % _INPUTS].predicted)
+
     alone = to_unit(pixels, classifier.device)
     batch = alone.repeat(_BATCH // _INPUTS + 1, 1, 1, 1)[:_BATCH]
     embed = torch.no_grad()(classifier.frozen.embed)
@@ -182,6 +188,18 @@ def _time_answers(
             predictions[i % _INPUTS], without=predictions[i % _INPUTS].used[:1]
         ),
         repeats,
+    )
+    report.time(
+        "what if all memories of its class were gone, in process",
+        lambda i: classifier.predict(
+            predictions[i % _INPUTS], bank=edited(classifier, [no_class(i)])
+        ),
+        repeats,
+    )
+    report.time(
+        "patch counterfactual, in process",
+        lambda i: patch_counterfactual(classifier, predictions[i % _INPUTS]),
+        _INPUTS,
     )
     photos = [_photograph(image) for image in pixels]
     report.time(

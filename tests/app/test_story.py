@@ -83,8 +83,10 @@ def test_events_of_the_page_do_not_all_stand_in_one_line(models):
         if event.queue and event.fn is not None and event.api_visibility == "private":
             lines.setdefault(event.concurrency_id, []).append(event)
     assert len(lines) > 2
-    for line in lines.values():
-        if len(line) > 1:  # where several kinds of event wait together, several are served
+    for name, line in lines.items():
+        # Where several kinds of event wait together, several are served; but what comes after the
+        # answer keeps all cores busy, and takes turns.
+        if len(line) > 1 and name != "explain":
             assert {event.concurrency_limit for event in line} <= {2, 4, "default"}
 
 

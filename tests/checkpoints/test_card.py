@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from memorywrap.checkpoints.card import CARD, model_card, write_card
+from memorywrap.checkpoints.card import CARD, model_card, overview, write_card
 from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import CheckpointError, read_config
 
-SHIPPED = sorted((Path(__file__).parents[2] / "checkpoints").glob("*/"))
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "checkpoints").glob("*/"))
 
 RENDERED = Config(
     title="Digits",
@@ -87,3 +88,10 @@ def test_shipped_cards_are_up_to_date(folder):
     assert present == model_card(read_config(folder)), (
         "run python -m memorywrap.checkpoints.card FOLDER"
     )
+
+
+def test_the_table_of_the_readme_is_that_of_the_shipped_models():
+    configs = [read_config(ROOT / "checkpoints" / name) for name in ("digits", "cifar10")]
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert f"checkpoints/cifar10 -->\n{overview(configs)}\n" in text
+    assert all("necessity" in found for config in configs for found in config.measured.values())
