@@ -57,11 +57,12 @@ class WhatIf:
             return story.refuse(session, "There is no answer yet to compare with.")
         try:
             edits = self._after(subject, _single(asked))
-            story.models.edited(subject.model, edits)  # refused as a whole, or made
         except ValueError as error:
             return story.refuse(session, str(error))
-        session.edits[subject.model] = edits
         answered = subject.with_edits(edits).answered(story.models)
+        if answered.refusal:  # refused as a whole: the edits of before stay
+            return story.refuse(session, answered.refusal)
+        session.edits[subject.model] = edits
         if not session.look_at(answered, instead_of=subject):  # something else is looked at by now
             return {story.session: session}
         return {story.session: session, story.notice: "", **self.shows(answered)}
