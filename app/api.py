@@ -256,11 +256,7 @@ def _explain_image(models: Models) -> Callable[..., Any]:
         explanation = models.explain(classifier, prediction, **settings)
         patch = models.patch(classifier, prediction)
         gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation, patch)]
-        told = {
-            **explanation.to_dict(model),
-            "patch_counterfactual": None if patch is None else patch.to_dict(),
-        }
-        return cast(ExplainedAnswer, told), gallery
+        return cast(ExplainedAnswer, explanation.to_dict(model, patch)), gallery
 
     return explain_image
 

@@ -58,7 +58,7 @@ def patch_counterfactual(
 def _sources(prediction: Prediction) -> Iterator[int]:
     """Bank indices of samples of other predicted classes: counterfactual or contrast first."""
     bank = prediction.require_bank()
-    first = prediction.contrast if prediction.counterfactual is None else prediction.counterfactual
+    first = prediction.other
     if first is None:
         return
     yield first

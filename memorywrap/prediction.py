@@ -97,10 +97,15 @@ class Prediction:
         best = int(others.argmax())
         return best if others[best] > float("-inf") else None
 
+    @property
+    def other(self) -> int | None:
+        """The counterfactual, or else the contrast."""
+        return self.contrast if self.counterfactual is None else self.counterfactual
+
     @cached_property
     def rival(self) -> int | None:
         """The class that the counterfactual, or else the contrast, is predicted in."""
-        other = self.contrast if self.counterfactual is None else self.counterfactual
+        other = self.other
         if other is None or self.bank is None or self.bank.predicted is None:
             return None
         return int(self.bank.predicted[other])

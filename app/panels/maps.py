@@ -100,11 +100,11 @@ class Maps:
         folder = Path(get_upload_folder()) / secrets.token_hex(16)
         folder.mkdir(parents=True)
         text = folder / "memory-wrap.json"
-        told = {
-            **result.to_dict(subject.model),
-            "patch_counterfactual": None if patch is None else patch.to_dict(),
-            "asked": subject.to_dict(),
-        }
+        if isinstance(result, Explanation):
+            told = result.to_dict(subject.model, patch)
+        else:
+            told = result.to_dict(subject.model)
+        told["asked"] = subject.to_dict()
         text.write_text(json.dumps(told, indent=2), encoding="utf-8")
         figure = gr.DownloadButton(visible=False)
         if isinstance(result, Explanation):

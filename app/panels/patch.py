@@ -58,8 +58,7 @@ def html(
     failed: bool = False,
 ) -> str:
     """The picture, the sample that pieces come from, and the picture with them."""
-    bank = prediction.bank
-    other = prediction.contrast if prediction.counterfactual is None else prediction.counterfactual
+    bank, other = prediction.bank, prediction.other
     if bank is None or other is None:
         return ""
     source = other if patch is None else patch.source

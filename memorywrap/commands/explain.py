@@ -76,10 +76,6 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
-    told = {
-        **explanation.to_dict(model),
-        "patch_counterfactual": None if patch is None else patch.to_dict(),
-    }
-    text = json.dumps(told, indent=2) + "\n"
+    text = json.dumps(explanation.to_dict(model, patch), indent=2) + "\n"
     (folder / "explanation.json").write_text(text, encoding="utf-8")
     return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]

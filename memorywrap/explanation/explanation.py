@@ -14,7 +14,7 @@ from memorywrap.explanation.integrated_gradients import Attribution
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, METHODS, Case, Maps, methods
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.images import to_unit
-from memorywrap.prediction import Prediction
+from memorywrap.prediction import PatchCounterfactual, Prediction
 
 # Modules whose methods are offered: importing them registers those.
 OFFERED = (integrated_gradients, captum_methods)
@@ -72,8 +72,13 @@ class Explanation:
             return {}
         return dict(zip(self.prediction.used, self.integral.memory_totals.tolist(), strict=True))
 
-    def to_dict(self, model: str) -> dict[str, Any]:
-        """The object of `/explain`, without the images."""
+    def to_dict(self, model: str, patch: PatchCounterfactual | None = None) -> dict[str, Any]:
+        """The object of `/explain`, without the images.
+
+        Args:
+            model: what the model is called.
+            patch: the patch counterfactual of the same prediction.
+        """
         return {
             **self.prediction.to_dict(model),
             "method": self.method,
@@ -86,6 +91,7 @@ class Explanation:
                 "input": self.input_contribution,
                 "memory": {str(index): value for index, value in self.memory_contributions.items()},
             },
+            "patch_counterfactual": None if patch is None else patch.to_dict(),
         }
 
 
