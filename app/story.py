@@ -73,8 +73,8 @@ class Story:
     ) -> Any:
         """Attach `function(session, *inputs)`, which returns updates by component, to an event that
         changes what is looked at."""
-        # What was to come after the answer of before is pointless then. Registered before the event itself: the browser takes
-        # them in order, and would cancel the new maps otherwise.
+        # What was to come after the answer of before is pointless then. Registered before the event
+        # itself: the browser takes them in order, and would cancel the new maps otherwise.
         event(None, cancels=self.explaining)
         return self.then(event, function, inputs, **options)
 

@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from app.html import data_url, place, render, static
+from app.models import ModelError
 from app.session import Session, Subject
-from app.story import ANSWER, Story, Updates
-from app.uploads import ArgumentError
+from app.story import ANSWER, PRIVATE, Story, Updates
+from app.uploads import ArgumentError, speaks
 from memorywrap import MemoryBank, Prediction, flip_set
 from memorywrap.bank import bank_picture
 from memorywrap.edits import MOST, Edit, parsed
@@ -24,7 +25,10 @@ class WhatIf:
 
     def __init__(self, story: Story) -> None:
         self._story = story
-        with gr.Accordion("What if the memory were another?", open=False, elem_id="mw-what-if"):
+        self.fold = gr.Accordion(
+            "What if the memory were another?", open=False, elem_id="mw-what-if"
+        )
+        with self.fold:
             self.sprite = place()
             self.html = place()
         self.edit = gr.HTML(
@@ -39,14 +43,24 @@ class WhatIf:
     def shows(self, subject: Subject | None) -> Updates:
         prediction = None if subject is None else subject.prediction
         if subject is None or prediction is None or prediction.bank is None:
-            return {self.html: render("what_if_empty"), self.sprite: ""}
-        after = subject.edited or prediction
-        assert after.bank is not None
-        return {self.html: html(prediction, after, subject.edits), self.sprite: sprite(after.bank)}
+            return {self.html: render("what_if_empty")}
+        return {self.html: html(prediction, subject.edited or prediction, subject.edits)}
 
     def wire(self) -> None:
+        # The pictures of the memory are most of the page's bytes, and the same from answer to answer:
+        # they come when the panel is opened, or with another memory.
+        for event in (self.fold.expand, self._story.model.change):
+            given = [self._story.session, self._story.model]
+            event(speaks(self.opened), given, self.sprite, **PRIVATE)
         # The answer stays, and so do its maps: nothing is cancelled.
         self._story.then(self.edit.edit, self.asked, [self.edit], **ANSWER)
+
+    def opened(self, session: Session, model: str) -> str:
+        """The pictures of the memory as a visitor has edited it; nothing where there is no memory."""
+        try:
+            return sprite(self._story.models.edited(model, session.edits.get(model, ())))
+        except ModelError:  # which is said where the answer stands
+            return ""
 
     def asked(self, session: Session, asked: Any) -> Updates:
         """An edit was asked for: JSON of {name: value}, with one of the names of `Edit.kind`, or "undo",
@@ -65,7 +79,10 @@ class WhatIf:
         session.edits[subject.model] = edits
         if not session.look_at(answered, instead_of=subject):  # something else is looked at by now
             return {story.session: session}
-        return {story.session: session, story.notice: "", **self.shows(answered)}
+        after = answered.edited or answered.prediction
+        assert after is not None
+        pictures = {self.sprite: sprite(after.require_bank())}
+        return {story.session: session, story.notice: "", **self.shows(answered), **pictures}
 
     def _after(self, subject: Subject, asked: dict[str, Any]) -> tuple[Edit, ...]:
         ((name, value),) = asked.items()

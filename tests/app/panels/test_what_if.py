@@ -69,6 +69,17 @@ def test_the_picture_is_added_with_a_label(panel, session):
     assert session.subject.edited.used[0] == 20
 
 
+def test_the_pictures_come_when_the_panel_is_opened_and_not_with_every_answer(panel, session):
+    assert panel.sprite not in panel.shows(session.subject)
+    closed = panel.opened(session, "digits")
+    assert "data:image/png" in closed
+    shown = ask(panel, session, label="green")
+    assert shown[panel.sprite] != closed  # one sample more
+    assert panel.opened(session, "digits") == shown[panel.sprite]
+    assert panel.opened(Session(), "digits") == closed
+    assert panel.opened(session, "plain") == ""  # no memory
+
+
 def test_edits_stay_for_the_next_picture_of_that_model_alone(panel, session):
     ask(panel, session, remove=3)
     session.look_at(Subject(b"", "digits"))
