@@ -21,7 +21,7 @@ from app.panels.top import Top
 from app.panels.what_if import WhatIf
 from app.session import KEPT
 from app.shell import Shell
-from app.story import Panel, Story
+from app.story import Story
 from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
@@ -42,16 +42,16 @@ def build(models: Models) -> gr.Blocks:
                 picture = Picture(story)
                 settings = Settings()
             with gr.Column(elem_id="mw-result"):
-                at_once: list[Panel] = [picture, Answer(story), Memories(models)]
-                later: list[Panel] = [Patch(story), Maps(story, settings)]
-                at_once.append(WhatIf(story))
-                story.panels = [*at_once, *later]
+                answer, memories, patch = Answer(story), Memories(models), Patch(story)
+                maps, what_if = Maps(story, settings), WhatIf(story)
+                story.panels = [picture, answer, memories, patch, maps, what_if]
         place(render("footer", kept=KEPT // 60))
 
-        for panel in [*later, *at_once]:  # later ones first: what follows may cancel them
+        for panel in story.panels:
             panel.wire()
         top.wire()
         settings.wire()
+        story.wire(shown_at=maps.html)
         add_endpoints(models)
     return demo.queue(max_size=60, default_concurrency_limit=2)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import gradio as gr
 from gradio.components import Component
@@ -41,6 +41,14 @@ class Panel(Protocol):
         ...
 
 
+class _Later(NamedTuple):
+    """Something that comes after the answer."""
+
+    function: Callable[..., Updates]
+    inputs: Sequence[Component]
+    outputs: Sequence[Component]
+
+
 class Story:
     """What all panels of a page being built share. Its components are placed where it is made.
 
@@ -55,7 +63,7 @@ class Story:
         self.notice: gr.HTML  # placed by the panel of the picture
         self.model: gr.Dropdown  # placed by the panel at the top
         self.panels: list[Panel] = []
-        self.explaining: list[Any] = []  # the events that come after the answer
+        self._later: list[_Later] = []
         self.waiting: gr.HTML  # where the place in line is shown; placed by the panel of the answer
 
     @property
@@ -73,19 +81,6 @@ class Story:
     ) -> Any:
         """Attach `function(session, *inputs)`, which returns updates by component, to an event that
         changes what is looked at."""
-        # What was to come after the answer of before is pointless then. Registered before the event
-        # itself: the browser takes them in order, and would cancel the new maps otherwise.
-        event(None, cancels=self.explaining)
-        return self.then(event, function, inputs, **options)
-
-    def then(
-        self,
-        event: Callable[..., Any],
-        function: Callable[..., Updates],
-        inputs: Sequence[Component] = (),
-        **options: Any,
-    ) -> Any:
-        """As `on`, for an event that goes on with what another has begun."""
         return event(
             speaks(function),
             [self.session, *inputs],
@@ -98,21 +93,40 @@ class Story:
         function: Callable[..., Updates],
         inputs: Sequence[Component],
         outputs: Sequence[Component],
-        *,
-        shown_at: Component,
     ) -> None:
-        """Attach `function(session, asked, *inputs)`, which takes a while, to each new answer: one at a
-        time, in the order of attaching, and no longer when something else is looked at."""
-        event = self.asked.change(
-            speaks(function),
-            [self.session, self.asked, *inputs],
-            list(outputs),
+        """Call `function(session, *inputs)`, which takes a while, for each new answer: one after the
+        other, in this order, and only while that is still looked at."""
+        self._later.append(_Later(speaks(function), inputs, outputs))
+
+    def wire(self, *, shown_at: Component) -> None:
+        """Attach what comes after the answer, once all panels have said what that is.
+
+        One event for all of it: two would reach the server in any order. Nor does Gradio cancel it:
+        what is under way would not stop, and a cancelling that comes late would end what is wanted by
+        then.
+
+        Args:
+            shown_at: where the time that it takes is shown.
+        """
+        given = [component for later in self._later for component in later.inputs]
+        shown = [component for later in self._later for component in later.outputs]
+        self.asked.change(
+            self._come_after,
+            [self.session, self.asked, *given],
+            shown,
             show_progress_on=shown_at,
             concurrency_limit=1,
             concurrency_id="explain",
-            **{**PRIVATE, "show_progress": "minimal"},
+            **{**PRIVATE, "show_progress": "minimal", "trigger_mode": "always_last"},
         )
-        self.explaining.append(event)
+
+    def _come_after(self, session: Session, asked: str | None, *given: Any) -> Iterator[Updates]:
+        values = iter(given)
+        for later in self._later:
+            inputs = [next(values) for _ in later.inputs]
+            updates = later.function(session, *inputs) if asked == session.asked else {}
+            # Something else may be looked at by now.
+            yield updates if asked == session.asked else {later.outputs[0]: gr.skip()}
 
     def ask(self, session: Session, subject: Subject) -> Updates:
         """Turn to something and answer it."""

@@ -52,7 +52,7 @@ class Maps:
 
     def wire(self) -> None:
         story, settings = self._story, self._settings.components
-        story.after_the_answer(self.explained, settings, self.outputs, shown_at=self.html)
+        story.after_the_answer(self.explained, settings, self.outputs)
         for setting in settings:
             story.on(setting.input, self.again)
 
@@ -61,12 +61,10 @@ class Maps:
         story = self._story
         return {story.session: session, story.asked: session.ask(), **self.shows(session.subject)}
 
-    def explained(
-        self, session: Session, asked: str | None, method: Any, baseline: Any, steps: Any
-    ) -> Updates:
+    def explained(self, session: Session, method: Any, baseline: Any, steps: Any) -> Updates:
         """The maps that were asked for."""
         subject = session.subject
-        if subject is None or subject.prediction is None or session.asked != asked:
+        if subject is None or subject.prediction is None:
             return {self.html: gr.skip()}
         models = self._story.models
         prediction, classifier = subject.prediction, models.get(subject.model)
@@ -83,8 +81,6 @@ class Maps:
         except Exception:  # whatever it was: the answer stays, and nobody waits for maps for ever
             _log.exception("no maps of a picture for %s", subject.model)
             return {self.html: without_maps(prediction, failed=True)}
-        if session.asked != asked:  # something else is looked at by now
-            return {self.html: gr.skip()}
         return {
             self.html: explained(explanation, rivalry),
             **self._files(subject, explanation, models.patch(classifier, prediction)),

@@ -30,12 +30,12 @@ class Patch:
         return {self.html: "" if prediction is None else html(prediction, pending=True)}
 
     def wire(self) -> None:
-        self._story.after_the_answer(self.found, [], self.outputs, shown_at=self.html)
+        self._story.after_the_answer(self.found, [], self.outputs)
 
-    def found(self, session: Session, asked: str | None) -> Updates:
+    def found(self, session: Session) -> Updates:
         """The pieces, found by running the model."""
         subject = session.subject
-        if subject is None or subject.prediction is None or session.asked != asked:
+        if subject is None or subject.prediction is None:
             return {self.html: gr.skip()}
         prediction = subject.prediction
         if prediction.bank is None:
@@ -45,8 +45,6 @@ class Patch:
         except Exception:  # whatever it was: the answer stays
             _log.exception("no patch counterfactual of a picture for %s", subject.model)
             return {self.html: html(prediction, failed=True)}
-        if session.asked != asked:  # something else is looked at by now
-            return {self.html: gr.skip()}
         return {self.html: html(prediction, patch)}
 
 

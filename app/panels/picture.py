@@ -93,7 +93,7 @@ class Picture:
             shown = story.on(
                 event, function, [given, model], preprocess=given is not self.photo, **_AT_ONCE
             )
-            story.then(
+            story.on(
                 shown.then,
                 story.answer,
                 show_progress="minimal",

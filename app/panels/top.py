@@ -54,7 +54,7 @@ class Top:
             **{**PRIVATE, "show_progress": "full"},
         )
         # The picture on the page can be answered now; a new choice did not ask for it.
-        story.then(fetched.success, story.ask_model, [model], **SEARCH)
+        story.on(fetched.success, story.ask_model, [model], **SEARCH)
 
     def choices(self) -> list[tuple[str, str]]:
         """The list of models: what each is called, and its name."""

@@ -52,8 +52,7 @@ class WhatIf:
         for event in (self.fold.expand, self._story.model.change):
             given = [self._story.session, self._story.model]
             event(speaks(self.opened), given, self.sprite, **PRIVATE)
-        # The answer stays, and so do its maps: nothing is cancelled.
-        self._story.then(self.edit.edit, self.asked, [self.edit], **ANSWER)
+        self._story.on(self.edit.edit, self.asked, [self.edit], **ANSWER)
 
     def opened(self, session: Session, model: str) -> str:
         """The pictures of the memory as a visitor has edited it; nothing where there is no memory."""

@@ -19,6 +19,10 @@
     if (role) line.setAttribute('role', role);
     document.querySelector(PHOTO)?.after(line);
   };
+  const refuse = (words) => {
+    document.body.classList.add('mw-refused'); // hides what was said about the file before
+    say('mw-too-large', 'mw-notice', words, 'alert');
+  };
   const unsay = () => {
     document.getElementById('mw-too-large')?.remove();
     document.body.classList.remove('mw-refused');
@@ -30,18 +34,28 @@
     + 'On a phone, tap the field above: it offers the camera, too.',
   );
 
-  const input = () => document.querySelector(FILE);
   const passed = new WeakSet(); // files that were looked at
 
-  const hand = (file) => { // to Gradio's own drop zone
-    const zone = input();
-    if (!zone || !file) return false;
+  const dropZone = async () => { // Gradio's own, which may come after the rest of the page
+    for (let waited = 0; waited < 10_000; waited += 100) {
+      const zone = document.querySelector(FILE);
+      if (zone) return zone;
+      await new Promise((done) => { setTimeout(done, 100); });
+    }
+    return null;
+  };
+
+  const hand = async (file) => {
+    const zone = await dropZone();
+    if (!zone) {
+      refuse('The page has not come up in full: please reload it.');
+      return;
+    }
     passed.add(file);
     const files = new DataTransfer();
     files.items.add(file);
     zone.files = files.files;
     zone.dispatchEvent(new Event('change', { bubbles: true }));
-    return true;
   };
 
   // The picture as the browser shows it, so upright, in fewer pixels.
@@ -58,12 +72,6 @@
     const blob = await new Promise((done) => { canvas.toBlob(done, 'image/jpeg', 0.9); });
     if (!blob || blob.size > MOST_BYTES) throw new Error('still too large');
     return new File([blob], `${name.replace(/\.\w+$/, '')}.jpg`, { type: 'image/jpeg' });
-  };
-
-  const refuse = (words) => {
-    document.body.classList.add('mw-refused'); // hides what was said about the file before
-    say('mw-too-large', 'mw-notice', words, 'alert');
-    return false;
   };
 
   const take = async (file) => {
@@ -104,7 +112,7 @@
   const picture = (files) => [...(files || [])].find((file) => file.type.startsWith('image/'));
   document.addEventListener('paste', (event) => {
     const file = picture(event.clipboardData?.files);
-    if (!file || !input()) return;
+    if (!file) return;
     event.preventDefault();
     take(file);
   });
@@ -113,7 +121,7 @@
   });
   document.addEventListener('drop', (event) => {
     const file = event.dataTransfer?.files?.[0];
-    if (!file || !input()) return;
+    if (!file) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // no more highlight

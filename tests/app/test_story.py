@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import gradio as gr
 import pytest
 import tiny
 
@@ -83,11 +84,43 @@ def test_events_of_the_page_do_not_all_stand_in_one_line(models):
         if event.queue and event.fn is not None and event.api_visibility == "private":
             lines.setdefault(event.concurrency_id, []).append(event)
     assert len(lines) > 2
-    for name, line in lines.items():
-        # Where several kinds of event wait together, several are served; but what comes after the
-        # answer keeps all cores busy, and takes turns.
-        if len(line) > 1 and name != "explain":
+    for line in lines.values():
+        if len(line) > 1:  # where several kinds of event wait together, several are served
             assert {event.concurrency_limit for event in line} <= {2, 4, "default"}
+
+
+def test_what_comes_after_the_answer_comes_in_order_and_no_longer_when_it_was_left(story):
+    session, done = Session(asked="these"), []
+    out = gr.HTML(render=False)
+
+    def comes(name):
+        def function(session, *given):
+            done.append((name, given))
+            return {out: name}
+
+        return function
+
+    given = [gr.Number(render=False), gr.Number(render=False)]
+    for name, inputs in (("first", given[:1]), ("second", []), ("third", given[1:])):
+        story.after_the_answer(comes(name), inputs, [out])
+    with story.page:
+        story.wire(shown_at=out)
+    (event,) = [event for event in story.page.fns.values() if event.fn is not None]
+    assert event.concurrency_limit == 1 and event.trigger_mode == "always_last"
+    assert [update[out] for update in event.fn(session, "those", 1, 2)] == [gr.skip()] * 3
+    assert done == []  # other maps are asked for by now
+    coming = event.fn(session, "these", 1, 2)
+    assert next(coming) == {out: "first"}
+    session.asked = "others"
+    assert [update[out] for update in coming] == [gr.skip()] * 2
+    assert done == [("first", (1,))]
+    session.asked = "these"
+    assert [update[out] for update in event.fn(session, "these", 1, 2)] == [
+        "first",
+        "second",
+        "third",
+    ]
+    assert done[1:] == [("first", (1,)), ("second", ()), ("third", (2,))]
 
 
 def test_a_refusal_leaves_what_was_looked_at(story, photo):

@@ -172,10 +172,16 @@ def test_dark_colours_are_remembered(visit):
     expect(button).to_have_attribute("aria-pressed", "true")
 
 
-def test_picture_is_pasted_anywhere(visit):
+@pytest.mark.parametrize("early", [False, True])
+def test_picture_is_pasted_anywhere_even_before_the_drop_zone_is_there(visit, early):
     tab = visit()
+    zone = tab.locator("#mw-photo input[type=file]")
+    zone.wait_for(state="attached")
     tab.evaluate(
-        """async () => {
+        """async (early) => {
+          const zone = document.querySelector('#mw-photo input[type=file]');
+          const { parentNode: place, nextSibling: next } = zone;
+          if (early) zone.remove();
           const canvas = document.createElement('canvas');
           canvas.width = canvas.height = 64;
           canvas.getContext('2d').fillRect(20, 8, 20, 48);
@@ -184,7 +190,10 @@ def test_picture_is_pasted_anywhere(visit):
           data.items.add(new File([blob], 'pasted.png', { type: 'image/png' }));
           document.body.dispatchEvent(
             new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
-        }"""
+          await new Promise((done) => { setTimeout(done, 300); });
+          if (early) place.insertBefore(zone, next);
+        }""",
+        early,
     )
     expect(tab.locator(".mw-class")).to_be_visible()
 

@@ -26,11 +26,13 @@ def model(page):
 
 @pytest.fixture
 def held(monkeypatch, model):
-    """Explanations wait until this is set; its `done` is set when one has been made."""
+    """Explanations wait until this is set; its `begun` is set when one is asked for, its `done` when
+    one has been made."""
     gate, explain = threading.Event(), model.explain
-    gate.done = threading.Event()
+    gate.begun, gate.done = threading.Event(), threading.Event()
 
     def wait(*args, **kwargs):
+        gate.begun.set()
         gate.wait(20)
         explanation = explain(*args, **kwargs)
         gate.done.set()
@@ -229,11 +231,11 @@ def test_the_last_of_quick_clicks_is_what_stays(visit, model, monkeypatch):
 def test_maps_of_a_picture_that_was_left_do_not_arrive(visit, held):
     tab = visit()
     pick(tab, 0)
-    tab.locator(".mw-panel .mw-busy").first.wait_for()
+    assert held.begun.wait(30)
     tab.get_by_role("button", name="Another picture").click()
     expect(tab.get_by_text("No image yet.")).to_be_visible()
     held.set()
-    assert held.done.wait(20)
+    assert held.done.wait(30)
     tab.wait_for_timeout(700)
     expect(tab.locator(".mw-explanation")).to_have_count(0)
 

@@ -59,7 +59,7 @@ def test_its_place_is_kept_while_it_is_looked_for(model):
 
 def test_it_is_found_once_for_the_page_and_for_the_files(panel, monkeypatch):
     asked = session(panel)
-    shown = panel.found(asked, asked.asked)[panel.html]
+    shown = panel.found(asked)[panel.html]
     assert "it would say" in shown
     monkeypatch.setattr("app.models.patch_counterfactual", None)
     prediction = asked.subject.prediction
@@ -69,16 +69,9 @@ def test_it_is_found_once_for_the_page_and_for_the_files(panel, monkeypatch):
 def test_what_goes_wrong_is_said_and_leaves_the_answer(panel, monkeypatch):
     asked = session(panel)
     monkeypatch.setattr("app.models.patch_counterfactual", lambda *_: 1 / 0)
-    assert "could not be looked for" in panel.found(asked, asked.asked)[panel.html]
-
-
-def test_what_was_left_changes_nothing(panel):
-    asked = session(panel)
-    before = asked.asked
-    asked.ask()
-    assert not isinstance(panel.found(asked, before)[panel.html], str)
+    assert "could not be looked for" in panel.found(asked)[panel.html]
 
 
 def test_a_plain_network_shows_nothing(panel):
     asked = session(panel, "plain")
-    assert panel.found(asked, asked.asked)[panel.html] == ""
+    assert panel.found(asked)[panel.html] == ""
