@@ -142,6 +142,7 @@ def _evaluation_text(result: dict[str, Any]) -> str:
         lines += [
             f"necessity {rates['necessity']}: without its memories of that class, the answer is another",
             f"follow rate {rates['follow_rate']}: with memories of the runner-up alone, it is the answer",
+            f"explanation accuracy {rates['explanation_accuracy']}: the top memory is of the same class",
             f"answers with a counterfactual in memory {rates['counterfactuals']}",
         ]
     names = result["classes"]

@@ -15,8 +15,8 @@ _CHUNK = 500  # images read at once
 
 @torch.no_grad()
 def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, Any]:
-    """Necessity, follow rate and how many answers have a counterfactual, with the classifier's own
-    bank; every answer by running the model.
+    """Necessity, follow rate, explanation accuracy and how many answers have a counterfactual, with
+    the classifier's own bank; every answer by running the model.
 
     Args:
         classifier: with a bank.
@@ -30,6 +30,8 @@ def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, 
         - "follow_rate": only memory samples predicted in the runner-up's class are left; how often
           is the answer the runner-up then? Of the images for which there are any.
         - "counterfactuals": how many answers have a used sample that is predicted in another class.
+        - "explanation_accuracy": how many answers have a top-weighted sample that is predicted in their
+          own class (the paper's Table 5).
 
     Raises:
         ValueError: a model without a bank.
@@ -37,7 +39,7 @@ def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, 
     bank = classifier.require_bank()
     assert bank.predicted is not None  # the classifier completes its bank
     of_class = bank.predicted.masked_fill(~bank.available, -1)
-    changed, followed, opposed = [], [], []
+    changed, followed, opposed, agreed = [], [], [], []
     for queries in embeddings.split(_CHUNK):
         logits, weights, _ = (value.cpu() for value in classifier.read(queries, bank))
         answers, runners_up = logits.topk(2, dim=1).indices.unbind(dim=1)
@@ -47,10 +49,12 @@ def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, 
         now, asked = _answers(classifier, queries, of_class == runners_up[:, None])
         followed.append((now == runners_up)[asked])
         opposed.append(((weights > 0) & others).any(dim=1))
+        agreed.append(of_class[weights.argmax(dim=1)] == answers)
     return {
         "necessity": _rate(torch.cat(changed)),
         "follow_rate": _rate(torch.cat(followed)),
         "counterfactuals": _rate(torch.cat(opposed)),
+        "explanation_accuracy": _rate(torch.cat(agreed)),
     }
 
 

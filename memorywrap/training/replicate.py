@@ -33,6 +33,9 @@ PAPER: dict[tuple[str, str, int | None], float] = {
     ("svhn", "memory-wrap", 2000): 81.44,
 }
 
+# Of `memorywrap.measures.reliance`, beside the accuracy where a run has them.
+RATES = ("necessity", "follow_rate", "explanation_accuracy", "counterfactuals")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,6 +64,22 @@ def _rows(data: str, recipe: str, encoder: str, sizes: tuple[int | None, ...]) -
     )
 
 
+# A memory that decides: one line more, of the recipe with counterfactual memories.
+_DECIDES = (("counterfactual_memories", "0.25"),)
+
+
+def _evidence(data: str, sizes: tuple[int | None, ...]) -> tuple[Row, ...]:
+    plain = _rows(data, "fast", "whitened", sizes)
+    return tuple(
+        row
+        for size in sizes
+        for row in (
+            *(row for row in plain if row.samples == size),
+            Row(data, "memory-wrap", size, "fast", "whitened", _DECIDES),
+        )
+    )
+
+
 _PARTS = Row("cifar10", "memory-wrap", 2000, "fast", "whitened")
 
 TABLES: dict[str, tuple[Row, ...]] = {
@@ -69,6 +88,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "paper-cinic10": _rows("cinic10", "paper", "mobilenet_v2", (1000, 2000, 5000, None)),
     "fast-cifar10": _rows("cifar10", "fast", "whitened", (1000, 2000, 5000, None)),
     "fast-svhn": _rows("svhn", "fast", "whitened", (1000, 2000)),
+    "evidence-cifar10": _evidence("cifar10", (1000, 2000, 5000)),
+    "evidence-svhn": _evidence("svhn", (1000, 2000, None)),  # "all" are fewer than 5,000
     # The fast recipe, and what is left of it without each of its parts.
     "fast-parts": (
         _PARTS,
@@ -192,7 +213,16 @@ def results(wanted: Sequence[Row], folder: str | Path) -> list[dict[str, Any]]:
 
 def markdown(lines: Sequence[dict[str, Any]]) -> str:
     """The table for people."""
-    head = ("data", "samples", "variant", "paper", "ours", "runs", "encoder", "recipe", "device")
+    rates = [name for name in RATES if any(line[name] is not None for line in lines)]
+    head = [
+        "data",
+        "samples",
+        "variant",
+        "paper",
+        "ours",
+        *(name.replace("_", " ") for name in rates),
+    ]
+    head += ["runs", "encoder", "recipe", "device"]
     rows = [
         (
             line["data_version"] or line["data"],
@@ -201,6 +231,7 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
             _number(line["paper"]),
             _number(line["mean"])
             + ("" if line["deviation"] is None else f" ± {line['deviation']:.2f}"),
+            *(_number(line[name]) for name in rates),
             str(line["runs"]),
             line["encoder"],
             line["recipe"],
@@ -217,6 +248,11 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
         "a run's accuracy is the mean of evaluations with different memories, 500 test images "
         "sharing one. Paper: MobileNetV2 on the original images.\n"
     )
+    if rates:
+        text.write(
+            "\nNecessity, follow rate, explanation accuracy and how many answers have a counterfactual "
+            "in memory, in percent, are of the bank that a model is saved with.\n"
+        )
     return text.getvalue()
 
 
@@ -282,6 +318,7 @@ def _line(row: Row, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[s
         "paper": PAPER.get((row.data, row.variant, row.samples)),
         "mean": round(statistics.fmean(accuracies), 2) if accuracies else None,
         "deviation": round(statistics.stdev(accuracies), 2) if len(accuracies) > 1 else None,
+        **{name: _rate(found, row.data, name) for name in RATES},
         "runs": len(accuracies),
         "seconds": round(statistics.fmean(result["seconds"] for result in found), 1)
         if found
@@ -294,6 +331,13 @@ def _accuracy(result: dict[str, Any], data: str) -> float:
     measured = result["measured"][f"{data}:test"]
     redrawn = measured.get("redrawn")
     return statistics.fmean(redrawn) if redrawn else measured["accuracy"]
+
+
+def _rate(found: list[dict[str, Any]], data: str, name: str) -> float | None:
+    """The mean of one of `RATES` over the runs; None for a plain network, or runs that lack it."""
+    rates = [result["measured"][f"{data}:test"].get(name, {}).get("percent") for result in found]
+    known = [rate for rate in rates if rate is not None]
+    return round(statistics.fmean(known), 2) if known and len(known) == len(rates) else None
 
 
 def _number(value: float | None) -> str:

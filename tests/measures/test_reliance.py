@@ -24,7 +24,7 @@ def model():
 
 
 def test_rates_are_those_of_answers_one_by_one(model) -> None:
-    changed, followed, opposed = [], [], []
+    changed, followed, opposed, agreed = [], [], [], []
     for seen in model.predict_inputs(list(IMAGES)):
         bank = seen.bank
         others = [i for i in range(24) if bank.predicted[i] == seen.predicted]
@@ -34,11 +34,13 @@ def test_rates_are_those_of_answers_one_by_one(model) -> None:
         if len(wrong) < 24:
             followed.append(model.predict(seen, without=wrong).predicted == runner_up)
         opposed.append(seen.counterfactual is not None)
+        agreed.append(int(bank.predicted[seen.weights.argmax()]) == seen.predicted)
     found = reliance(model, model.encode(IMAGES))
     for name, hits in (
         ("necessity", changed),
         ("follow_rate", followed),
         ("counterfactuals", opposed),
+        ("explanation_accuracy", agreed),
     ):
         assert found[name]["percent"] == pytest.approx(100 * sum(hits) / len(hits), abs=0.01), name
         assert found[name]["images"] == len(hits)

@@ -37,6 +37,7 @@ def finished(folder, row, seed, redrawn=(), accuracy=50.0, version=None, recipe_
     if redrawn:
         measured["redrawn"] = list(redrawn)
     run.finish({"measured": {f"{row.data}:test": measured}, "seconds": 3.0, "device": "cpu"})
+    return run
 
 
 def test_a_row_averages_its_runs_and_a_run_its_evaluations(tmp_path):
@@ -53,6 +54,25 @@ def test_a_row_averages_its_runs_and_a_run_its_evaluations(tmp_path):
     assert "| memory-wrap | 66.93 | 63.00 ± 2.83 | 2 | mobilenet_v2 | paper | cpu |" in text
     assert "| std | 42.71 | 41.50 | 1 |" in text
     assert "SVHN (9 training and 5 test images)" in text
+
+
+def test_what_the_memory_decides_stands_beside_the_accuracy_where_it_was_measured(tmp_path):
+    *_, plain, decides = rows("evidence-svhn", samples=[1000])
+    assert plain.settings == () and decides.settings == (("counterfactual_memories", "0.25"),)
+    for seed, percent in enumerate((96.0, 98.0)):
+        run = finished(tmp_path, decides, seed, accuracy=50)
+        result = run.result
+        result["measured"]["svhn:test"]["necessity"] = {"percent": percent, "images": 5}
+        run.finish(result)
+    finished(tmp_path, plain, 0, accuracy=60)
+    lines = results([plain, decides], tmp_path)
+    assert [line["necessity"] for line in lines] == [None, 97.0]
+    assert "| ours | necessity | runs |" in markdown(lines)
+    assert (
+        "| 50.00 ± 0.00 | 97.00 | 2 | whitened | fast counterfactual_memories=0.25 |"
+        in markdown(lines)
+    )
+    assert "necessity" not in markdown(lines[:1])
 
 
 def test_versions_of_the_data_are_never_mixed_in_one_line(tmp_path):
