@@ -65,6 +65,7 @@ class Answer(TypedDict):
     counterfactual: int | None
     contrast: int | None
     without_its_class: Verdict | None
+    unlike: bool
 
 
 class BeforeAndAfter(TypedDict):

@@ -15,11 +15,12 @@ from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.crop import suggest_box
 from memorywrap.devices import choose_device
-from memorywrap.encoders import FrozenEncoder
+from memorywrap.encoders import FrozenEncoder, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
+from memorywrap.familiarity import Familiarity
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.network import MemoryWrapNetwork
 from memorywrap.prediction import Prediction
@@ -67,6 +68,9 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             checkpoint.load_strictly(classifier, saved.weights)
             classifier.config = saved.config  # with the trust gauge, which goes with these weights
             classifier.eval().requires_grad_(False).to(choose_device(device))
+            if saved.familiarity is not None:
+                dim = embedding_dim(classifier.encoder)
+                classifier.familiarity = Familiarity.from_tensors(saved.familiarity, dim)
             if classifier.has_memory and saved.bank is not None:
                 classifier.set_bank(classifier.make_bank(*saved.bank))
         except ValueError as error:
@@ -76,7 +80,9 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one."""
         bank = self._bank if self.config.bank is None else None
-        checkpoint.write(folder, self.config, self.state_dict(), bank)
+        learned = self.familiarity
+        tensors = None if learned is None else learned.tensors()
+        checkpoint.write(folder, self.config, self.state_dict(), bank, tensors)
 
     @overload
     def predict(
@@ -183,7 +189,10 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         gauge = None if trust is None else TrustGauge.from_dict(trust)
         reading = self.read(queries, bank)
         without = self._without_their_class(queries, reading.logits.argmax(dim=1).cpu(), bank)
-        rows = zip(inputs, *(part.cpu() for part in (*reading, queries)), without, strict=True)
+        known = self.familiarity
+        familiar = [None] * len(queries) if known is None else known(queries).tolist()
+        parts = (part.cpu() for part in (*reading, queries))
+        rows = zip(inputs, *parts, without, familiar, strict=True)
         return [
             Prediction(
                 pixels=pixels,
@@ -196,8 +205,9 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
                 query=query,
                 model=self.fingerprint,
                 logits_without_its_class=left,
+                familiarity=known_by,
             )
-            for pixels, logits, weights, alike, query, left in rows
+            for pixels, logits, weights, alike, query, left, known_by in rows
         ]
 
     def _without_their_class(

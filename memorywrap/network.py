@@ -14,6 +14,7 @@ from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.config import Config
 from memorywrap.encoders import FrozenEncoder, create_encoder, embedding_dim
 from memorywrap.encoders.frozen import Weights, embed, tensors_of
+from memorywrap.familiarity import Familiarity
 from memorywrap.images import to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 
@@ -64,6 +65,7 @@ class MemoryWrapNetwork(nn.Module):
             self.register_buffer(name, values, persistent=False)
         self._bank: MemoryBank | None = None
         self._frozen: tuple[Weights, FrozenEncoder] | None = None
+        self._familiarity: tuple[str, Familiarity] | None = None  # with the weights that it is of
 
     @torch.inference_mode(mode=False)
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -81,6 +83,18 @@ class MemoryWrapNetwork(nn.Module):
     def has_memory(self) -> bool:
         """Whether predictions read a memory bank (every variant but "std")."""
         return self.config.variant != "std"
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """How to tell what the model knows from what it does not; None where it has not learned that,
+        or its weights have changed since."""
+        if self._familiarity is None or self._familiarity[0] != self.fingerprint:
+            return None
+        return self._familiarity[1]
+
+    @familiarity.setter
+    def familiarity(self, learned: Familiarity | None) -> None:
+        self._familiarity = None if learned is None else (self.fingerprint, learned)
 
     @property
     def device(self) -> torch.device:

@@ -31,6 +31,8 @@ class Prediction:
         model: fingerprint of the model that predicted, see `MemoryBank.model`; None if not known.
         logits_without_its_class: (classes,), what the model says without the memory samples that are
             predicted in the predicted class; None where it has no others left, or no memory.
+        familiarity: log odds that the input shows anything known, see `memorywrap.familiarity`; None
+            where the model has not learned it.
     """
 
     pixels: Tensor
@@ -43,6 +45,7 @@ class Prediction:
     query: Tensor | None = None
     model: str | None = None
     logits_without_its_class: Tensor | None = None
+    familiarity: float | None = None
 
     @cached_property
     def probabilities(self) -> list[float]:
@@ -59,8 +62,15 @@ class Prediction:
         """Probability that the prediction is right, judged by its evidence; None without a gauge."""
         if self.gauge is None or self.bank is None or self.bank.predicted is None:
             return None
+        known = None if self.familiarity is None else self.logits.new_tensor([self.familiarity])
         evidence = (self.logits[None], self.weights[None], self.similarity[None])
-        return float(self.gauge.probability(signals(*evidence, self.bank.predicted)))
+        return float(self.gauge.probability(signals(*evidence, self.bank.predicted, known)))
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the input is unlike everything known: the prediction means little then, however
+        sure it is. False where the model has not learned to tell."""
+        return self.familiarity is not None and self.familiarity < 0
 
     @cached_property
     def without_its_class(self) -> tuple[int, float] | None:
@@ -169,6 +179,7 @@ class Prediction:
                 "predicted": self.classes[self.without_its_class[0]],
                 "probability": self.without_its_class[1],
             },
+            "unlike": self.unlike,
         }
 
     @cached_property

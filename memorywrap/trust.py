@@ -22,12 +22,19 @@ SIGNALS = (
     "similarity ahead",  # the same minus the mean similarity to all others
     "spread",  # entropy of the memory weights
     "highest weight",
+    "familiarity",  # log odds that the input shows anything known; 0 where the model cannot tell
 )
 
 _RIDGE = 1e-4  # pulls the standardised slopes towards zero
 
 
-def signals(logits: Tensor, weights: Tensor, similarity: Tensor, predicted: Tensor) -> Tensor:
+def signals(
+    logits: Tensor,
+    weights: Tensor,
+    similarity: Tensor,
+    predicted: Tensor,
+    familiarity: Tensor | None = None,
+) -> Tensor:
     """What the gauge looks at, float64 (n, len(SIGNALS)).
 
     Args:
@@ -35,6 +42,7 @@ def signals(logits: Tensor, weights: Tensor, similarity: Tensor, predicted: Tens
         weights: memory weights (n, memory).
         similarity: (n, memory), -inf for samples removed from the bank.
         predicted: predicted class (memory,) of each memory sample.
+        familiarity: (n,), see `memorywrap.familiarity`; None where the model has not learned it.
     """
     logits, weights, similarity = logits.double(), weights.double(), similarity.double()
     best = logits.topk(2, dim=1)
@@ -55,6 +63,7 @@ def signals(logits: Tensor, weights: Tensor, similarity: Tensor, predicted: Tens
             mean(same) - mean(~same),
             torch.special.entr(weights).sum(dim=1),
             weights.amax(dim=1),
+            logits.new_zeros(len(logits)) if familiarity is None else familiarity.double(),
         ],
         dim=1,
     )
@@ -88,8 +97,9 @@ class TrustGauge:
             ValueError: a signal is missing or unknown, or a value is no finite number.
         """
         slopes = values.get("slopes")
-        if not isinstance(slopes, dict) or set(slopes) != set(SIGNALS):
+        if not isinstance(slopes, dict) or set(slopes) | {SIGNALS[-1]} != set(SIGNALS):
             raise ValueError(f"trust: expected slopes of {', '.join(SIGNALS)}")
+        slopes = {SIGNALS[-1]: 0.0, **slopes}  # gauges of before know nothing of familiarity
         numbers = [values.get("offset"), *(slopes[name] for name in SIGNALS)]
         if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
             raise ValueError("trust: expected finite numbers for offset and slopes")

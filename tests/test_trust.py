@@ -16,6 +16,7 @@ from memorywrap.commands.main import main
 from memorywrap.data.banks import digest_of
 from memorywrap.data.sets import Split
 from memorywrap.images import to_pil
+from memorywrap.measures import trust_report
 from memorywrap.measures.trust_report import compare, fit_gauge, is_better, markdown
 from memorywrap.trust import (
     SIGNALS,
@@ -26,7 +27,7 @@ from memorywrap.trust import (
     signals,
 )
 
-GAUGE = TrustGauge(0.5, (1.0, 0.5, -0.5, 0.25, -1.0, 2.0))
+GAUGE = TrustGauge(0.5, (1.0, 0.5, -0.5, 0.25, -1.0, 2.0, 0.5))
 
 
 def by_name(found: torch.Tensor) -> dict[str, float]:
@@ -48,6 +49,7 @@ def test_signals_by_hand() -> None:
     assert found["similarity ahead"] == pytest.approx(0.0)
     assert found["spread"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
     assert found["highest weight"] == 0.75
+    assert found["familiarity"] == 0.0  # not known
 
 
 def test_samples_removed_from_the_bank_do_not_count() -> None:
@@ -235,6 +237,47 @@ def test_a_gauge_is_compared_on_images_that_it_was_not_fitted_on(monkeypatch) ->
     assert not fitted & kept
 
 
+def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(monkeypatch) -> None:
+    for name, count in (
+        ("LEARNED", 80),
+        ("_SCENES", 3),
+        ("_SCENES_TEST", 2),
+        ("_TEST_STRANGERS", 30),
+    ):
+        monkeypatch.setattr(f"memorywrap.measures.trust_report.{name}", count)
+    monkeypatch.setattr("memorywrap.familiarity._STEPS", 60)
+    looked_at = []
+    compose = trust_report.compose_scene
+    monkeypatch.setattr(
+        "memorywrap.measures.trust_report.compose_scene",
+        lambda seed, part: looked_at.append((seed, part)) or compose(seed, part, fonts=[]),
+    )
+    model = tiny.classifier()
+    pixels, _ = tiny.images(60, seed=4)
+    labels = model.classify(pixels)[0].argmax(dim=1)
+    labels[::3] = (labels[::3] + 1) % 3
+    gauge, report = fit_gauge(
+        model,
+        Split(pixels, labels),
+        {},
+        known=pixels,
+        strangers=("letter", "surface"),
+        in_scenes=True,
+        unlike={"mine": pixels[:7]},
+        name="tiny",
+    )
+    assert model.familiarity is not None and len(gauge.slopes) == len(SIGNALS)
+    assert list(report["fitted"].values()) == [30, 3, 15]
+    assert [found["images"] for found in report["sets"].values()] == [30, 2]
+    assert sorted(looked_at) == [(0, "learn"), (0, "test"), (1, "learn"), (1, "test"), (2, "learn")]
+    doubted = report["strangers"]
+    assert doubted["mine"]["images"] == 7
+    assert sum(found["images"] for name, found in doubted.items() if name != "mine") == 30
+    # Letters are further from blurred colours than these are from one another.
+    assert doubted["letters, rendered"]["unlike"] > report["sets"]["tiny, other half"]["unlike"]
+    assert "| mine | 7 |" in markdown(report)
+
+
 def test_a_plain_network_has_no_evidence_to_judge() -> None:
     with pytest.raises(ValueError, match="no memory"):
         fit_gauge(tiny.classifier("std"), Split(*tiny.images(4)), {})
@@ -273,7 +316,7 @@ def test_the_command_fits_reports_and_keeps_what_is_better(
     assert (tmp_path / "out" / "trust.md").read_text() == markdown(report)
     assert (tmp_path / "out" / "trust.png").stat().st_size > 1000
     (found,) = report["sets"].values()
-    assert report["images"] == found["images"] == 45
+    assert list(report["fitted"].values()) == [found["images"]] == [45]
 
 
 def test_the_command_needs_a_folder_to_write_into(tmp_path, capsys) -> None:

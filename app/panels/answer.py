@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.html import place, render
 from app.session import Subject
 from app.story import Story, Updates
@@ -47,6 +49,16 @@ def answer(prediction: Prediction) -> str:
         others=len(order) - len(rows),
         rest=sum(shares[index] for index in order[_TOP:]),
         pixels=prediction.pixels,
+        stranger=_most_similar(prediction) if prediction.unlike else None,
+        tells=prediction.familiarity is not None,
         # Never 0 or 100: nothing is certain that was learned from some thousand answers.
         often=None if trust is None else min(max(round(100 * trust), 1), 99),
     )
+
+
+def _most_similar(prediction: Prediction) -> dict[str, Any]:
+    """The memory that is nearest to the input, by which a person can see that it is not near."""
+    bank = prediction.require_bank()
+    index = int(prediction.similarity.argmax())
+    label = prediction.classes[int(bank.labels[index])]
+    return {"index": index, "label": label, "pixels": bank.images[index]}

@@ -1,4 +1,4 @@
-"""Save and load a checkpoint folder: config.json, model.safetensors, and the bank.
+"""Save and load a checkpoint folder: config.json, model.safetensors, the bank, what is known.
 
 Tensors only, never a pickle. The bank travels inside (bank.safetensors, with bank.png to look at) or
 the config says how to draw it from a data set.
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from memorywrap.bank import MemoryBank, bank_picture
 from memorywrap.checkpoints.config import Config
 
-CONFIG, WEIGHTS, BANK, BANK_PICTURE = (
+CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY = (
     "config.json",
     "model.safetensors",
     "bank.safetensors",
     "bank.png",
+    "familiarity.safetensors",
 )
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -36,15 +37,21 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint folder holds: its configuration, weights, and bank images with labels."""
+    """What a checkpoint folder holds: its configuration, weights, bank images with labels, and the
+    tensors of its `Familiarity`, where it has learned that."""
 
     config: Config
     weights: dict[str, Tensor]
     bank: tuple[Tensor, Tensor] | None
+    familiarity: dict[str, Tensor] | None = None
 
 
 def write(
-    folder: str | Path, config: Config, weights: dict[str, Tensor], bank: MemoryBank | None
+    folder: str | Path,
+    config: Config,
+    weights: dict[str, Tensor],
+    bank: MemoryBank | None,
+    familiarity: dict[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint folder; weights in half precision, which halves what a clone downloads.
 
@@ -60,6 +67,13 @@ def write(
             left = bank.available  # a removed sample must not come back with the next loading
             save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
             bank_picture(bank).save(folder / BANK_PICTURE)
+        if familiarity is None:  # one that is there is of other weights
+            (folder / FAMILIARITY).unlink(missing_ok=True)
+        else:
+            save_file(
+                {name: value.contiguous() for name, value in familiarity.items()},
+                folder / FAMILIARITY,
+            )
         text = json.dumps(dataclasses.asdict(config), indent=2)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
@@ -84,7 +98,9 @@ def read(folder: Path) -> Saved:
         tensors = _read_tensors(folder / BANK)
         _check_names(f"{folder.name}/{BANK}", {"images", "labels"}, set(tensors))
         bank = (tensors["images"], tensors["labels"])
-    return Saved(config, _read_tensors(folder / WEIGHTS), bank)
+    learned = folder / FAMILIARITY
+    familiarity = _read_tensors(learned) if learned.exists() else None
+    return Saved(config, _read_tensors(folder / WEIGHTS), bank, familiarity)
 
 
 def load_strictly(module: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -122,7 +138,7 @@ def find(folder: str | Path) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
         try:
-            wanted = [CONFIG, WEIGHTS, BANK]
+            wanted = [CONFIG, WEIGHTS, BANK, FAMILIARITY]
             return Path(snapshot_download(str(folder), allow_patterns=wanted))
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise CheckpointError(

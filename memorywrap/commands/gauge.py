@@ -6,11 +6,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from memorywrap import loading
 from memorywrap.checkpoints.card import write_card
+from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_download, add_machine
-from memorywrap.data.sets import load_test
+from memorywrap.data.sets import data_set, load_data, load_test
 from memorywrap.devices import use_threads
+from memorywrap.images import ImageError, read_image
 from memorywrap.measures import trust_report
 from memorywrap.measures.reports import write_report
 
@@ -27,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="other such images, to compare on only",
+    )
+    parser.add_argument(
+        "--unlike",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="pictures of none of its classes, to measure doubt on only",
     )
     add_download(parser)
     parser.add_argument("--out", metavar="FOLDER", help="also write trust.md, .json and .png there")
@@ -49,8 +61,22 @@ def run(options: argparse.Namespace) -> int:
         for name in (options.data, *options.exam)
     }
     held_out = sets.pop(options.data)
+    record = data_set(options.data)
+    # What is rendered makes as many images as are asked for.
+    samples = trust_report.LEARNED if record.rendered else None
+    known = None
+    if record.strangers:
+        known = load_data(options.data, samples=samples, test=False).train.images
     gauge, report = trust_report.fit_gauge(
-        classifier, held_out, sets, name=options.data, seed=options.seed
+        classifier,
+        held_out,
+        sets,
+        known=known,
+        strangers=record.strangers,
+        in_scenes=record.in_scenes,
+        unlike={Path(folder).name: _pictures(classifier, folder) for folder in options.unlike},
+        name=options.data,
+        seed=options.seed,
     )
     text = trust_report.markdown(report)
     if options.out is not None:
@@ -65,3 +91,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"left out of {options.checkpoint}: it does not judge better than plain confidence")
     return 0
+
+
+def _pictures(classifier: MemoryWrapClassifier, folder: str) -> Tensor:
+    """What the model sees of the pictures in a folder and those below it."""
+    found = []
+    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        try:
+            found.append(classifier.input(read_image(path)))
+        except ImageError:  # a list, a licence
+            continue
+    if not found:
+        raise ValueError(f"--unlike: there is no picture in {folder}")
+    return torch.stack(found)

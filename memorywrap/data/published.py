@@ -159,6 +159,7 @@ register_data_set(
     PublishedSet(
         name="cifar10",
         title="CIFAR-10",
+        strangers=("letter", "shape", "surface", "digit"),
         sizes=(50_000, 10_000),
         classes=(
             "airplane",
@@ -188,6 +189,8 @@ register_data_set(
     PublishedSet(
         name="svhn",
         title="SVHN",
+        strangers=("letter", "shape", "surface"),
+        in_scenes=True,
         sizes=(73_257, 26_032),
         mirrors=False,
         classes=tuple("0123456789"),
@@ -210,6 +213,7 @@ register_data_set(
     PublishedSet(
         name="cinic10",
         title="CINIC-10",
+        strangers=("letter", "shape", "surface", "digit"),
         sizes=(90_000, 90_000),
         source="get CINIC-10.tar.gz by https://github.com/BayesWatch/cinic-10 (doi 10.7488/ds/2448) "
         "and unpack it there; its valid folder is not used",

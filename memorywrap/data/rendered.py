@@ -51,6 +51,8 @@ register_data_set(
         name="digits",
         mirrors=False,
         rendered=True,
+        strangers=("letter", "shape", "surface"),
+        in_scenes=True,
         paper_epochs=40,  # as SVHN
         account="{train:,} pictures of digits, rendered by the code in `memorywrap/data/digits` "
         "(version {renderer}, seed {seed}): printed and drawn digits as photographs, screenshots and "

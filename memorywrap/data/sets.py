@@ -103,6 +103,9 @@ class DataSet(ABC):
         sizes: training and test images, where that is known; a copy with fewer says so in tables.
         mirrors: whether a mirror image shows the same class. Of writing it does not.
         public: whether the images are other people's, and so never put into a checkpoint.
+        strangers: kinds of rendered pictures that show none of its classes, of `memorywrap.data.others`;
+            nothing where that cannot be said.
+        in_scenes: whether it shows digits, which are looked for in composed photographs as well.
         rendered: whether its training images are made by seed, as many as are asked for.
         megabytes: what a download takes; None where it cannot be downloaded.
         paper_epochs: how long arXiv 2106.01440 trains on it, or on the likest of its data sets.
@@ -117,6 +120,8 @@ class DataSet(ABC):
     sizes: tuple[int, int] | None = None
     mirrors: bool = True
     public: bool = False
+    strangers: tuple[str, ...] = ()
+    in_scenes: bool = False
     rendered: bool = False
     megabytes: int | None = None
     paper_epochs: int = 300

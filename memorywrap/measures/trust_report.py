@@ -1,62 +1,149 @@
-"""`memorywrap gauge`: fits the trust gauge and compares it with plain softmax confidence."""
+"""`memorywrap gauge`: teaches a model doubt, and measures it on all that the page meets.
+
+Squares that people chose, squares that the model chose in a photograph, and pictures of none of its
+classes: the gauge is fitted on all three, and measured on others of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.data.others import render_others
+from memorywrap.data.scenes import compose_scene
 from memorywrap.data.sets import Split
+from memorywrap.familiarity import fit_familiarity
 from memorywrap.measures.explanations import random_order
 from memorywrap.measures.reports import blank_figure
-from memorywrap.trust import TrustGauge, calibration_error, fit, risk_coverage, signals
+from memorywrap.trust import (
+    SIGNALS,
+    TrustGauge,
+    calibration_error,
+    fit,
+    risk_coverage,
+    signals,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LEARNED = 10_000  # pictures of each side, known and not, that familiarity is learned from
+_SCENES, _SCENES_TEST, _TEST_STRANGERS = 600, 400, 3_000
+_SURE = 0.95  # a trust that a person will rely on
 _REDRAWS = 400  # bootstrap samples behind the interval of a difference
 _POINTS = 101  # of a curve in the report
 
 
+@torch.no_grad()
 def fit_gauge(
     classifier: MemoryWrapClassifier,
     held_out: Split,
     exams: Mapping[str, Split],
     *,
+    known: Tensor | None = None,
+    strangers: Sequence[str] = (),
+    in_scenes: bool = False,
+    unlike: Mapping[str, Tensor] | None = None,
     name: str = "held out",
     seed: int = 0,
 ) -> tuple[TrustGauge, dict[str, Any]]:
-    """Fit a gauge on half of some images, and measure it on the other half and on other images.
+    """Fit a gauge on half of some images, and measure it on the other half and on other images. With
+    strangers, the classifier's `familiarity` is learned first, and set.
 
     Args:
         classifier: with a bank.
         held_out: images that it did not learn from.
         exams: other such images, by name.
+        known: images of its classes to learn familiarity from, uint8 (n, 3, size, size).
+        strangers: kinds of pictures that show none of its classes, of `memorywrap.data.others`.
+        in_scenes: whether to look for its classes, which are digits, in composed photographs too.
+        unlike: further images of none of its classes, by name, to measure on only.
         name: what the held-out images are called in the report.
-        seed: of the halves and of the bootstrap.
+        seed: of the halves, of what is rendered and of the bootstrap.
 
     Returns:
-        The gauge, and a report fit for JSON: how many images it was fitted on, and per set of
-        images what `compare` says.
+        The gauge, and a report fit for JSON: how many images of which kind it was fitted on; "sets",
+        by name what `compare` says; "strangers", by name how many images of no class there were, the
+        "share" of them that is trusted by at least 0.95, and that is "unlike" everything known.
 
     Raises:
         ValueError: a classifier without memory, or nothing to learn from, see `trust.fit`.
     """
     if not classifier.has_memory:
         raise ValueError("this model has no memory, so there is no evidence to judge it by")
-    found, confidence, right = _evidence(classifier, held_out)
-    order = random_order(len(right), seed)
-    learned, kept = order[: len(order) // 2], order[len(order) // 2 :]
-    gauge = fit(found[learned], right[learned])
-    halves = compare(gauge, found[kept], confidence[kept], right[kept], seed=seed)
-    sets = {f"{name}, other half": halves}
-    for exam, split in exams.items():
-        sets[exam] = compare(gauge, *_evidence(classifier, split), seed=seed)
-    return gauge, {"fitted": f"{name}, one half", "images": len(learned), "sets": sets}
+    order = random_order(len(held_out), seed)
+    learned, kept = held_out.rows(order[: len(order) // 2]), held_out.rows(order[len(order) // 2 :])
+    if strangers and known is not None:
+        rendered, _ = render_others(LEARNED, seed, strangers)
+        known = known[random_order(len(known), seed)[:LEARNED]]
+        ours, theirs = classifier.encode(known), classifier.encode(rendered)
+        classifier.familiarity = fit_familiarity(
+            ours, theirs, classifier.encode(learned.images), seed
+        )
+    fitted = {f"{name}, one half": learned}
+    tested = {f"{name}, other half": kept, **exams}
+    if in_scenes:
+        fitted["first guesses on composed photographs"] = first_guesses(
+            classifier, range(_SCENES), "learn"
+        )
+        tested["first guesses on other composed photographs"] = first_guesses(
+            classifier, range(_SCENES_TEST), "test"
+        )
+    if strangers:
+        images, _ = render_others(len(learned) // 2, seed + 1, strangers)
+        fitted["pictures of nothing known"] = _of_none(images)
+    evidence = [_evidence(classifier, split) for split in fitted.values()]
+    gauge = fit(*(torch.cat([found[part] for found in evidence]) for part in (0, 2)))
+    report: dict[str, Any] = {
+        "fitted": {what: len(split) for what, split in fitted.items()},
+        "sets": {
+            what: compare(gauge, *_evidence(classifier, split), seed=seed)
+            for what, split in tested.items()
+        },
+    }
+    others = dict(unlike or {})
+    if strangers:
+        images, kinds = render_others(_TEST_STRANGERS, seed, strangers, "test")
+        for kind in strangers:
+            rows = [row for row, found in enumerate(kinds) if found == kind]
+            others[f"{kind}s, rendered"] = images[rows]
+    report["strangers"] = {
+        what: _doubted(classifier, gauge, images) for what, images in others.items()
+    }
+    return gauge, report
+
+
+def first_guesses(classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str) -> Split:
+    """What the model sees of composed photographs where it chooses the square itself, and the digits
+    that are there: -1 where none is."""
+    inputs, labels = [], []
+    for seed in tqdm(seeds, desc="first guesses", unit=" photographs"):
+        scene = compose_scene(seed, part)
+        box = classifier.suggest_box(scene.image)
+        inputs.append(classifier.input(scene.image, box))
+        label = scene.reads(box)
+        labels.append(-1 if label is None else label)
+    return Split(torch.stack(inputs), torch.tensor(labels))
+
+
+def _of_none(images: Tensor) -> Split:
+    return Split(images, torch.full((len(images),), -1))
+
+
+def _doubted(classifier: MemoryWrapClassifier, gauge: TrustGauge, images: Tensor) -> dict[str, Any]:
+    found, _, _ = _evidence(classifier, _of_none(images))
+    known = found[:, SIGNALS.index("familiarity")]
+    return {
+        "images": len(images),
+        "trusted": float((gauge.probability(found) >= _SURE).double().mean()),
+        "unlike": float((known < 0).double().mean()),
+    }
 
 
 def compare(
@@ -72,11 +159,17 @@ def compare(
         seed: of the bootstrap.
 
     Returns:
-        "images", "accuracy"; for "softmax" and "gauge" each "area", "calibration_error" and "curve"
+        "images", "accuracy", the shares "trusted" by at least 0.95 and "unlike" everything known; for
+        "softmax" and "gauge" each "area", "calibration_error" and "curve"
         (share of wrong answers at evenly spaced coverages); "difference" of the areas, with its
         95 % "interval" over images drawn again.
     """
-    report: dict[str, Any] = {"images": len(right), "accuracy": float(right.double().mean())}
+    report: dict[str, Any] = {
+        "images": len(right),
+        "accuracy": float(right.double().mean()),
+        "trusted": float((gauge.probability(found) >= _SURE).double().mean()),
+        "unlike": float((found[:, SIGNALS.index("familiarity")] < 0).double().mean()),
+    }
     judges = {"softmax": confidence, "gauge": gauge.probability(found)}
     places = torch.linspace(0, len(right) - 1, _POINTS).round().long()
     for judge, probability in judges.items():
@@ -109,12 +202,13 @@ def is_better(report: dict[str, Any]) -> bool:
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as a table for a document."""
+    fitted = ", ".join(f"{what} ({count:,})" for what, count in report["fitted"].items())
     lines = [
-        f"Fitted on {report['images']:,} images: {report['fitted']}.",
+        f"Fitted on {fitted}.",
         "",
         "| data | images | right | area under risk-coverage, softmax | gauge | difference, 95 % "
-        "| calibration error, softmax | gauge |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| calibration error, softmax | gauge | trust of 0.95 or more | unlike everything known |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, found in report["sets"].items():
         low, high = (1000 * value for value in found["interval"])
@@ -124,7 +218,18 @@ def markdown(report: dict[str, Any]) -> str:
         ]
         difference = f"{1000 * found['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
         cells = [f"{found['images']:,}", f"{100 * found['accuracy']:.1f} %", *areas, difference]
-        lines.append(f"| {name} | {' | '.join([*cells, *errors])} |")
+        doubt = [f"{100 * found[share]:.1f} %" for share in ("trusted", "unlike")]
+        lines.append(f"| {name} | {' | '.join([*cells, *errors, *doubt])} |")
+    if report["strangers"]:
+        lines += [
+            "",
+            "| pictures of none of its classes | images | trust of 0.95 or more "
+            "| unlike everything known |",
+            "| --- | ---: | ---: | ---: |",
+        ]
+    for name, found in report["strangers"].items():
+        doubt = [f"{100 * found[share]:.1f} %" for share in ("trusted", "unlike")]
+        lines.append(f"| {name} | {found['images']:,} | {' | '.join(doubt)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +256,10 @@ def _evidence(classifier: MemoryWrapClassifier, split: Split) -> tuple[Tensor, T
     """Signals, highest softmax probability and rightness of the predictions for labelled images."""
     bank = classifier.require_bank()
     assert bank.predicted is not None  # the classifier completes its bank
-    logits, weights, alike = (part.cpu() for part in classifier.classify(split.images))
+    queries = classifier.encode(split.images)
+    logits, weights, alike = (part.cpu() for part in classifier.read(queries, bank))
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
-    found = signals(logits, weights, alike, bank.predicted)
+    familiarity = classifier.familiarity
+    known = None if familiarity is None else familiarity(queries)
+    found = signals(logits, weights, alike, bank.predicted, known)
     return found, confidence, predicted == split.labels

@@ -89,6 +89,7 @@ def test_the_object_of_classify_is_json_with_the_agreed_keys() -> None:
         "counterfactual",
         "contrast",
         "without_its_class",
+        "unlike",
     ]
     assert found["predicted"] == "bee"
     assert sum(found["probabilities"].values()) == pytest.approx(1)

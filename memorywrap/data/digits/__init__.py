@@ -22,7 +22,7 @@ from memorywrap.data.digits.painting import SIZE, legibility, paint, photograph,
 from memorywrap.data.digits.rows import GLYPH, row_mask
 from memorywrap.data.digits.strokes import pad_mask, stroke_glyph
 
-__all__ = ["RENDERER", "digest_of_fonts", "find_fonts", "render_digits"]
+__all__ = ["RENDERER", "digest_of_fonts", "find_fonts", "render_digit", "render_digits"]
 
 # Raise it with every change after which the same seed and fonts give other images: caches, data
 # versions and runs that can be resumed hang on it. A test notices when that was forgotten.
@@ -102,12 +102,12 @@ def _render_chunk(task: tuple[int, int, int, tuple[Font, ...]]) -> tuple[np.ndar
     seed, index, count, faces = task
     rng = np.random.default_rng((seed, index))
     labels = np.concatenate([rng.permutation(10) for _ in range(CHUNK // 10)])[:count]
-    images = [np.asarray(_render(rng, int(label), faces)) for label in labels]
+    images = [np.asarray(render_digit(rng, int(label), faces)) for label in labels]
     return np.stack(images), labels
 
 
-def _render(rng: np.random.Generator, label: int, faces: tuple[Font, ...]) -> Image.Image:
-    """One RGB image (32, 32)."""
+def render_digit(rng: np.random.Generator, label: int, faces: tuple[Font, ...]) -> Image.Image:
+    """One RGB image (32, 32), by faces of which early ones are taken more often."""
     kind = rng.random()
     if kind < 0.14:
         return screenshot(rng, pad_mask(rng, label))

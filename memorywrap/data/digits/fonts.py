@@ -100,17 +100,17 @@ def _legibility(features: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _font_glyphs(face: Font) -> tuple[Glyph, ...]:
+def _font_glyphs(face: Font, characters: str) -> tuple[Glyph, ...]:
     font = _load(face, GLYPH)
     eight = font.getbbox("8", anchor="ls")
     font = _load(face, max(8, round(GLYPH * GLYPH / max(eight[3] - eight[1], 8))))
     top = font.getbbox("8", anchor="ls")[1]
     glyphs = []
-    for digit in "0123456789":
-        left, upper, right, lower = font.getbbox(digit, anchor="ls")
+    for character in characters:
+        left, upper, right, lower = font.getbbox(character, anchor="ls")
         mask = Image.new("L", (max(int(right - left), 1), max(int(lower - upper), 1)))
-        ImageDraw.Draw(mask).text((-left, -upper), digit, fill=255, font=font, anchor="ls")
-        glyphs.append(Glyph(mask, int(upper - top), round(font.getlength(digit))))
+        ImageDraw.Draw(mask).text((-left, -upper), character, fill=255, font=font, anchor="ls")
+        glyphs.append(Glyph(mask, int(upper - top), round(font.getlength(character))))
     return tuple(glyphs)
 
 
@@ -122,6 +122,6 @@ def _load(face: Font, size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def font_glyph(face: Font, digit: int) -> Glyph:
-    """A digit, 0 to 9, as the font draws it."""
-    return _font_glyphs(face)[digit]
+def font_glyph(face: Font, number: int, characters: str = "0123456789") -> Glyph:
+    """The character of that number, a digit where no others are given, as the font draws it."""
+    return _font_glyphs(face, characters)[number]

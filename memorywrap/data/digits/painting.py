@@ -38,20 +38,20 @@ _CAST = np.array([-0.02, 0, 0.02], np.float32)  # street view is bluish
 _Y, _X = np.mgrid[-1 : 1 : CANVAS * 1j, -1 : 1 : CANVAS * 1j].astype(np.float32)[..., None]
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
+def any_colour(rng: np.random.Generator) -> np.ndarray:
     """A colour (3,), 0..1."""
     colour = _COLOURS[np.searchsorted(_CHANCES, rng.random())]
     noise = rng.normal(0, 0.07) + 0.03 * rng.standard_normal(3, np.float32)
     return np.clip(colour + noise, 0, 1)
 
 
-def _two_colours(rng: np.random.Generator, least: float) -> tuple[np.ndarray, np.ndarray]:
+def two_colours(rng: np.random.Generator, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Two colours (3,) whose brightness differs by at least that much, of 1."""
-    first, second = _colour(rng), _colour(rng)
+    first, second = any_colour(rng), any_colour(rng)
     for _ in range(20):
         if abs((first - second) @ _LUMA) >= least:
             break
-        second = _colour(rng)
+        second = any_colour(rng)
     return first, second
 
 
@@ -90,12 +90,12 @@ def _surface(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
     for _ in range(rng.integers(0, 4)):  # whatever is beside the plate
         if rng.random() < 0.35:
             edge = rng.uniform(0.1, 0.5) * (1 + _ramp(rng, rng.uniform(8, 60)))
-            scene = scene + (_colour(rng) - scene) * edge
+            scene = scene + (any_colour(rng) - scene) * edge
         else:  # a bar or a frame parallel to the border
             axis = _X if rng.random() < 0.5 else _Y
             middle = rng.choice([-1, 1]) * rng.uniform(0.7, 1.05)
             bar = np.abs(axis + rng.normal(0, 0.05) * (_X + _Y) - middle) < rng.uniform(0.02, 0.15)
-            scene = scene + rng.uniform(0.3, 1) * (_colour(rng) - scene) * bar
+            scene = scene + rng.uniform(0.3, 1) * (any_colour(rng) - scene) * bar
     if rng.random() < 0.08:  # boards, courses, blinds
         axis = _Y if rng.random() < 0.7 else _X
         waves = np.sin(axis * rng.uniform(6, 30) + rng.uniform(0, 6))
@@ -107,7 +107,7 @@ def paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
     """The scene before the camera: linear-ish colours (64, 64, 3), about 0..1."""
     if rng.random() < 0.5:
         mask = _reweight(mask, rng.uniform(0.5, 2.2), rng.uniform(0.2, 0.55))
-    paper, ink = _two_colours(rng, 0.25)
+    paper, ink = two_colours(rng, 0.25)
     scene = _surface(rng, paper)
     digit = _coverage(mask)
     style = rng.random()
@@ -119,7 +119,7 @@ def paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
         scene = scene * (1 - rng.uniform(0.2, 0.8) * _coverage(shadow))
     elif style < 0.42:  # an outline in a third colour
         outline = _coverage(_reweight(mask, rng.uniform(1.5, 3), rng.uniform(0.08, 0.2)))
-        scene = scene + (_colour(rng) - scene) * outline
+        scene = scene + (any_colour(rng) - scene) * outline
     ink_scene = ink * (1 + rng.uniform(0, 0.35) * _ramp(rng, rng.uniform(0.3, 3)))
     if style > 0.95:  # only the contour is painted
         inner = _coverage(_reweight(mask, rng.uniform(1, 2), rng.uniform(0.7, 0.9)))
@@ -134,7 +134,9 @@ def paint(rng: np.random.Generator, mask: Image.Image) -> np.ndarray:
         digit = digit * np.clip(1.2 + rng.uniform(0.3, 1) * _cloud(rng, (6, 6)), 0, 1)
     scene = scene + (ink_scene - scene) * digit
     if rng.random() < 0.12:  # a twig, a wire, a crack
-        scene = scene + (_colour(rng) - scene) * (1 - np.abs(_ramp(rng, 15))) * rng.uniform(0.3, 1)
+        scene = scene + (any_colour(rng) - scene) * (1 - np.abs(_ramp(rng, 15))) * rng.uniform(
+            0.3, 1
+        )
     return _light(rng, scene)
 
 
@@ -203,7 +205,7 @@ def _jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 def screenshot(rng: np.random.Generator, mask: Image.Image) -> Image.Image:
     """A mask of any size in two plain colours: RGB (32, 32)."""
-    paper, ink = _two_colours(rng, 0.3)
+    paper, ink = two_colours(rng, 0.3)
     kind = rng.random()
     if kind < 0.6:  # black on white and nearly so, the rule on screens, or the other way round
         paper, ink = (

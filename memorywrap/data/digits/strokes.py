@@ -14,6 +14,7 @@ from memorywrap.data.digits.rows import GLYPH, Glyph
 # Lines of a digit, each of points (x, y).
 Skeleton = list[list[tuple[float, float]]]
 Strokes = Sequence[np.ndarray]  # each (points, 2)
+Figures = Sequence[Sequence[Skeleton]]  # the ways to draw each figure
 _TOP = [(0.5, 0.0), (0.12, 0.2), (0.05, 0.5), (0.15, 0.85), (0.5, 1.0), (0.85, 0.85), (0.95, 0.5)]
 _ZERO = [*_TOP, (0.85, 0.17), (0.5, 0.0)]
 SKELETONS: tuple[tuple[Skeleton, ...], ...] = (
@@ -128,15 +129,14 @@ def _smooth_section(points: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate([curve.reshape(-1, 2), points[-1:]])
 
 
-def _jittered_strokes(rng: np.random.Generator, digit: int) -> Strokes:
-    """A skeleton with another hand: points moved, bent, slanted and turned, about the unit box."""
-    skeletons = SKELETONS[digit]
+def _jittered_strokes(rng: np.random.Generator, skeletons: Sequence[Skeleton]) -> Strokes:
+    """One of them with another hand: points moved, bent, slanted and turned, about the unit box."""
     aspect, slant, turn = rng.uniform(0.4, 0.95), rng.normal(0.08, 0.18), rng.normal(0, 0.12)
     linear = np.array([[1, -slant], [0, 1]]) @ np.array([[aspect, 0], [0, 1]])
     linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ linear
     bend, phase = rng.normal(0, 0.035, (2, 2)), rng.uniform(0, 6.3, (2, 2))
     strokes = []
-    for stroke in skeletons[rng.integers(len(skeletons))]:
+    for stroke in skeletons[int(rng.integers(len(skeletons)))]:
         points = np.asarray(stroke) - 0.5
         # The same point twice must stay the same point: it is a corner.
         corner = np.r_[False, (points[1:] == points[:-1]).all(1)]
@@ -156,21 +156,25 @@ def _fit(strokes: Strokes, height: float) -> tuple[Strokes, np.ndarray]:
     return [(stroke - low) * scale for stroke in strokes], extent * scale
 
 
-def stroke_glyph(rng: np.random.Generator, digit: int, width: float) -> Glyph:
-    """A digit, 0 to 9, as a hand draws it with a pen of that width in pixels; never twice alike."""
-    strokes, extent = _fit(_jittered_strokes(rng, digit), GLYPH - width)
+def stroke_glyph(
+    rng: np.random.Generator, number: int, width: float, figures: Figures = SKELETONS
+) -> Glyph:
+    """The figure of that number, a digit where no others are given, as a hand draws it with a pen of
+    that width in pixels; never twice alike."""
+    strokes, extent = _fit(_jittered_strokes(rng, figures[number]), GLYPH - width)
     side = int(extent.max() + width) + 2
     mask = draw_strokes([stroke + width / 2 for stroke in strokes], side, width)
     mask = mask.crop((0, 0, int(extent[0] + width) + 1, int(extent[1] + width) + 1))
     return Glyph(mask, 0, mask.width + int(rng.uniform(0, 0.2) * GLYPH))
 
 
-def pad_mask(rng: np.random.Generator, label: int) -> Image.Image:
-    """Coverage 0..255 (128, 128) of a digit drawn on a canvas with mouse or finger."""
+def pad_mask(rng: np.random.Generator, number: int, figures: Figures = SKELETONS) -> Image.Image:
+    """Coverage 0..255 (128, 128) of the figure of that number, a digit where no others are given,
+    drawn on a canvas with mouse or finger."""
     side = 128
     height = side * rng.uniform(0.3, 0.92)
     width = min(side * rng.choice([rng.uniform(0.02, 0.06), rng.uniform(0.04, 0.14)]), height / 5)
-    strokes, extent = _fit(_jittered_strokes(rng, label), height - width)
+    strokes, extent = _fit(_jittered_strokes(rng, figures[number]), height - width)
     room = np.maximum(side - extent - width, 0)
     at = width / 2 + room * np.clip(rng.normal(0.5, 0.17, 2), 0.02, 0.98)
     wobble = rng.uniform(0.1, 0.5) if rng.random() < 0.3 else 0.0

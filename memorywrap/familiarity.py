@@ -1,0 +1,101 @@
+"""Is a picture of anything the model knows? Judged from its embedding, learned from pictures of other things.
+
+A network that learned digits alone has no way to say that a letter is none. A small network over its
+embeddings learns to: from images of the known classes, and from letters, shapes and surfaces (outlier
+exposure; Hendrycks et al., arXiv 1812.04606).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
+
+_HIDDEN = 64
+_STEPS, _BATCH, _RATE, _DECAY = 2000, 512, 2e-3, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Familiarity:
+    """A network with one hidden layer over embeddings, on the processor.
+
+    Attributes:
+        centre, scale: (dim,), what embeddings are standardised by.
+        weights, offsets: (hidden, dim) and (hidden,), of the hidden layer.
+        readout: (hidden,), of the output.
+        offset: (), likewise: chosen so that 0 is the border of what is known.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    weights: Tensor
+    offsets: Tensor
+    readout: Tensor
+    offset: Tensor
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """(n, dim) -> float32 (n,) on the processor: log odds that each shows something known, shifted
+        so that below 0 it is unlike everything known."""
+        standard = (embeddings.float().cpu() - self.centre) / self.scale
+        hidden = functional.linear(standard, self.weights, self.offsets).relu()
+        return hidden @ self.readout + self.offset
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For the checkpoint."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], dim: int) -> Familiarity:
+        """From a checkpoint.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, of another shape, or not finite.
+        """
+        names = list(cls.__dataclass_fields__)
+        if set(tensors) != set(names):
+            raise ValueError(f"familiarity: expected the tensors {', '.join(names)}")
+        found = cls(**{name: tensors[name].float() for name in names})
+        hidden = len(found.offsets)
+        shapes = [(dim,), (dim,), (hidden, dim), (hidden,), (hidden,), ()]
+        for name, shape in zip(names, shapes, strict=True):
+            value = getattr(found, name)
+            if tuple(value.shape) != shape or not value.isfinite().all():
+                raise ValueError(f"familiarity: {name}: expected finite numbers of shape {shape}")
+        return found
+
+
+def fit_familiarity(known: Tensor, others: Tensor, held_out: Tensor, seed: int = 0) -> Familiarity:
+    """Learn to tell what is known from what is not.
+
+    Args:
+        known: embeddings (n, dim) of images of the known classes.
+        others: embeddings (m, dim) of images of none of them.
+        held_out: embeddings (k, dim) of images of the known classes that nothing was learned from:
+            of these, `REFUSED` are called unlike everything known.
+        seed: of initial weights and batches.
+    """
+    inputs = torch.cat([known, others]).float().cpu()
+    wanted = torch.cat([torch.ones(len(known)), torch.zeros(len(others))])
+    centre, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-6
+    inputs = (inputs - centre) / scale
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        hidden, output = nn.Linear(inputs.shape[1], _HIDDEN), nn.Linear(_HIDDEN, 1)
+        network = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(0.3), output)
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, _STEPS)
+        for _ in range(_STEPS):
+            rows = torch.randint(len(inputs), (_BATCH,))
+            found = network(inputs[rows])[:, 0]
+            optimizer.zero_grad()
+            functional.binary_cross_entropy_with_logits(found, wanted[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    layers = (hidden.weight, hidden.bias, output.weight[0], output.bias[0])
+    learned = Familiarity(centre, scale, *(value.detach().clone() for value in layers))
+    border = learned(held_out).quantile(REFUSED)
+    return Familiarity(**{**learned.tensors(), "offset": learned.offset - border})

@@ -1,0 +1,31 @@
+"""Pictures of nothing known: what they show is told apart, and what is tested is not what was learned."""
+
+from __future__ import annotations
+
+import torch
+
+from memorywrap.data.others import KINDS, letters_of, render_others
+
+
+def test_they_are_the_same_for_the_same_seed_and_of_the_kinds_asked_for():
+    first, kinds = render_others(40, 3, ("letter", "shape"), fonts=[])
+    again, _ = render_others(40, 3, ("letter", "shape"), fonts=[])
+    assert torch.equal(first, again) and first.shape == (40, 3, 32, 32)
+    assert set(kinds) == {"letter", "shape"}
+    other, _ = render_others(40, 4, ("letter", "shape"), fonts=[])
+    assert not torch.equal(first, other)
+    assert set(render_others(60, 0, list(KINDS), fonts=[])[1]) == set(KINDS)
+    assert len(render_others(0, 0, ["letter"], fonts=[])[0]) == 0
+
+
+def test_no_letter_is_learned_from_and_tested_on():
+    assert not set(letters_of("learn")) & set(letters_of("test"))
+    learned, _ = render_others(30, 0, ["shape"], "learn", fonts=[])
+    tested, _ = render_others(30, 0, ["shape"], "test", fonts=[])
+    assert not torch.equal(learned, tested)
+
+
+def test_they_are_pictures_and_no_blank_squares():
+    images, _kinds = render_others(60, 0, ("letter", "shape"), fonts=[])
+    contrast = images.float().std(dim=(1, 2, 3))
+    assert float(contrast.min()) > 1 and float(contrast.median()) > 15
