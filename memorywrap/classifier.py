@@ -13,7 +13,7 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.folder import CheckpointError
-from memorywrap.crop import suggest_box
+from memorywrap.crop import is_settled, suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import FrozenEncoder, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
@@ -21,6 +21,7 @@ from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.familiarity import Familiarity
+from memorywrap.finder import Finder
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.network import MemoryWrapNetwork
 from memorywrap.prediction import Prediction
@@ -68,9 +69,15 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             checkpoint.load_strictly(classifier, saved.weights)
             classifier.config = saved.config  # with the trust gauge, which goes with these weights
             classifier.eval().requires_grad_(False).to(choose_device(device))
-            if saved.familiarity is not None:
+            learned = saved.learned.get(checkpoint.FAMILIARITY)
+            if learned is not None:
                 dim = embedding_dim(classifier.encoder)
-                classifier.familiarity = Familiarity.from_tensors(saved.familiarity, dim)
+                classifier.set_familiarity(Familiarity.from_tensors(learned, dim))
+            learned = saved.learned.get(checkpoint.FINDER)
+            if learned is not None:
+                finder = Finder().eval().requires_grad_(False)
+                checkpoint.load_strictly(finder, learned, checkpoint.FINDER)
+                classifier.set_finder(finder)
             if classifier.has_memory and saved.bank is not None:
                 classifier.set_bank(classifier.make_bank(*saved.bank))
         except ValueError as error:
@@ -80,9 +87,12 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one."""
         bank = self._bank if self.config.bank is None else None
-        learned = self.familiarity
-        tensors = None if learned is None else learned.tensors()
-        checkpoint.write(folder, self.config, self.state_dict(), bank, tensors)
+        learned: checkpoint.Learned = {}
+        if self.familiarity is not None:
+            learned[checkpoint.FAMILIARITY] = self.familiarity.tensors()
+        if self.finder is not None:
+            learned[checkpoint.FINDER] = self.finder.state_dict()
+        checkpoint.write(folder, self.config, self.state_dict(), bank, learned)
 
     @overload
     def predict(
@@ -231,13 +241,17 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
 
     def suggest_box(self, image: Image.Image) -> Box:
         """A first guess at the square (left, top, right, bottom) of an RGB image to classify: the
-        one most similar to a memory sample or, without memory, with the highest probability."""
+        likeliest that its `finder` finds; without one, the most similar to a memory sample or, without
+        memory, that of the highest probability."""
+        size = self.config.image_size
+        if self.finder is not None and not is_settled(image, size):
+            return self.finder.squares(image)[0]
 
         def scores(inputs: Tensor) -> Tensor:
             logits, _, alike = self.classify(inputs)
             return (alike if self.has_memory else logits.softmax(dim=1)).amax(dim=1)
 
-        return suggest_box(scores, image, self.config.image_size)
+        return suggest_box(scores, image, size)
 
     @overload
     def explain(

@@ -50,9 +50,9 @@ def suggest_box(scores: Scores, image: Image.Image, size: int) -> Box:
         The central square for a picture that is cropped already (square and small) or a strip,
         otherwise the best of some hundred squares.
     """
-    width, height = image.size
-    if width == height <= _CROPPED * size or max(width, height) > _LONGEST * min(width, height):
+    if is_settled(image, size):
         return central_square(image)
+    width, height = image.size
     # Of a large photograph, a small copy tells the same, sooner.
     shrink = max(1, round(min(image.size) * _SMALLEST / size))
     small = image.reduce(shrink)
@@ -64,6 +64,18 @@ def suggest_box(scores: Scores, image: Image.Image, size: int) -> Box:
     side = min((right - left) * shrink, width, height)
     left, top = min(left * shrink, width - side), min(top * shrink, height - side)
     return (left, top, left + side, top + side)
+
+
+def is_settled(image: Image.Image, size: int) -> bool:
+    """Whether nothing is to be looked for: a picture that is cropped already, or a strip.
+
+    Args:
+        image: an upright RGB image.
+        size: side of the model's input in pixels.
+    """
+    width, height = image.size
+    cropped = width == height <= _CROPPED * size
+    return cropped or max(width, height) > _LONGEST * min(width, height)
 
 
 def _scored(scores: Scores, image: Image.Image, size: int, boxes: list[Box]) -> dict[Box, float]:

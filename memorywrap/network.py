@@ -15,6 +15,7 @@ from memorywrap.checkpoints.config import Config
 from memorywrap.encoders import FrozenEncoder, create_encoder, embedding_dim
 from memorywrap.encoders.frozen import Weights, embed, tensors_of
 from memorywrap.familiarity import Familiarity
+from memorywrap.finder import Finder
 from memorywrap.images import to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 
@@ -65,6 +66,9 @@ class MemoryWrapNetwork(nn.Module):
             self.register_buffer(name, values, persistent=False)
         self._bank: MemoryBank | None = None
         self._frozen: tuple[Weights, FrozenEncoder] | None = None
+        self._finder: tuple[Finder | None] = (
+            None,
+        )  # not a part of the network: it keeps its weights
         self._familiarity: tuple[str, Familiarity] | None = None  # with the weights that it is of
 
     @torch.inference_mode(mode=False)
@@ -85,6 +89,15 @@ class MemoryWrapNetwork(nn.Module):
         return self.config.variant != "std"
 
     @property
+    def finder(self) -> Finder | None:
+        """What looks for something to classify in a photograph; None where that was not learned."""
+        return self._finder[0]
+
+    def set_finder(self, finder: Finder | None) -> None:
+        """Let this one look for something to classify."""
+        self._finder = (finder,)
+
+    @property
     def familiarity(self) -> Familiarity | None:
         """How to tell what the model knows from what it does not; None where it has not learned that,
         or its weights have changed since."""
@@ -92,9 +105,9 @@ class MemoryWrapNetwork(nn.Module):
             return None
         return self._familiarity[1]
 
-    @familiarity.setter
-    def familiarity(self, learned: Familiarity | None) -> None:
-        self._familiarity = None if learned is None else (self.fingerprint, learned)
+    def set_familiarity(self, familiarity: Familiarity | None) -> None:
+        """Judge by this one what is known, as long as the weights stay as they are."""
+        self._familiarity = None if familiarity is None else (self.fingerprint, familiarity)
 
     @property
     def device(self) -> torch.device:

@@ -29,13 +29,15 @@ def model():
     dim = model.bank.embeddings.shape[1]
     weights = torch.zeros(1, dim)
     weights[0, 0] = 1
-    model.familiarity = Familiarity(
-        torch.zeros(dim),
-        torch.ones(dim),
-        weights,
-        torch.full((1,), 9.0),
-        torch.ones(1),
-        torch.tensor(-9.0),
+    model.set_familiarity(
+        Familiarity(
+            torch.zeros(dim),
+            torch.ones(dim),
+            weights,
+            torch.full((1,), 9.0),
+            torch.ones(1),
+            torch.tensor(-9.0),
+        )
     )
     return model
 

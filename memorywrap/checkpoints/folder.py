@@ -1,4 +1,4 @@
-"""Save and load a checkpoint folder: config.json, model.safetensors, the bank, what is known.
+"""Save and load a checkpoint folder: config.json, model.safetensors, the bank, what else was learned.
 
 Tensors only, never a pickle. The bank travels inside (bank.safetensors, with bank.png to look at) or
 the config says how to draw it from a data set.
@@ -20,13 +20,16 @@ from torch import Tensor, nn
 from memorywrap.bank import MemoryBank, bank_picture
 from memorywrap.checkpoints.config import Config
 
-CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY = (
+CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY, FINDER = (
     "config.json",
     "model.safetensors",
     "bank.safetensors",
     "bank.png",
     "familiarity.safetensors",
+    "finder.safetensors",
 )
+# Tensors that a model may have learned beside its own weights, by file.
+Learned = dict[str, dict[str, Tensor]]
 
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -38,12 +41,12 @@ class CheckpointError(ValueError):
 @dataclass(frozen=True)
 class Saved:
     """What a checkpoint folder holds: its configuration, weights, bank images with labels, and the
-    tensors of its `Familiarity`, where it has learned that."""
+    tensors of its `Familiarity` and its `Finder`, where it has learned them."""
 
     config: Config
     weights: dict[str, Tensor]
     bank: tuple[Tensor, Tensor] | None
-    familiarity: dict[str, Tensor] | None = None
+    learned: Learned
 
 
 def write(
@@ -51,7 +54,7 @@ def write(
     config: Config,
     weights: dict[str, Tensor],
     bank: MemoryBank | None,
-    familiarity: dict[str, Tensor] | None = None,
+    learned: Learned,
 ) -> None:
     """Write a checkpoint folder; weights in half precision, which halves what a clone downloads.
 
@@ -67,12 +70,11 @@ def write(
             left = bank.available  # a removed sample must not come back with the next loading
             save_file({"images": bank.images[left], "labels": bank.labels[left]}, folder / BANK)
             bank_picture(bank).save(folder / BANK_PICTURE)
-        if familiarity is None:  # one that is there is of other weights
-            (folder / FAMILIARITY).unlink(missing_ok=True)
-        else:
+        for name in (FAMILIARITY, FINDER):
+            (folder / name).unlink(missing_ok=True)  # one that is there may be of other weights
+        for name, values in learned.items():
             save_file(
-                {name: value.contiguous() for name, value in familiarity.items()},
-                folder / FAMILIARITY,
+                {key: value.cpu().contiguous() for key, value in values.items()}, folder / name
             )
         text = json.dumps(dataclasses.asdict(config), indent=2)
         (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -98,23 +100,26 @@ def read(folder: Path) -> Saved:
         tensors = _read_tensors(folder / BANK)
         _check_names(f"{folder.name}/{BANK}", {"images", "labels"}, set(tensors))
         bank = (tensors["images"], tensors["labels"])
-    learned = folder / FAMILIARITY
-    familiarity = _read_tensors(learned) if learned.exists() else None
-    return Saved(config, _read_tensors(folder / WEIGHTS), bank, familiarity)
+    learned = {
+        name: _read_tensors(folder / name)
+        for name in (FAMILIARITY, FINDER)
+        if (folder / name).exists()
+    }
+    return Saved(config, _read_tensors(folder / WEIGHTS), bank, learned)
 
 
-def load_strictly(module: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], file: str = WEIGHTS) -> None:
     """Load weights into a module; each must be there, be known and have its shape.
 
     Raises:
         CheckpointError: names the weight that does not fit, with both shapes.
     """
     expected = module.state_dict()
-    _check_names(WEIGHTS, set(expected), set(weights))
+    _check_names(file, set(expected), set(weights))
     for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise CheckpointError(
-                f"{WEIGHTS}: {name}: expected shape {tuple(expected[name].shape)}, "
+                f"{file}: {name}: expected shape {tuple(expected[name].shape)}, "
                 f"found {tuple(value.shape)}"
             )
     module.load_state_dict(weights)
@@ -138,7 +143,7 @@ def find(folder: str | Path) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
         try:
-            wanted = [CONFIG, WEIGHTS, BANK, FAMILIARITY]
+            wanted = [CONFIG, WEIGHTS, BANK, FAMILIARITY, FINDER]
             return Path(snapshot_download(str(folder), allow_patterns=wanted))
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise CheckpointError(

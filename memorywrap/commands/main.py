@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a model in a run folder",
     "evaluate": "measure a model on a data set",
     "gauge": "teach a model how likely its answers are right",
+    "finder": "teach a model of digits where in a photograph to look",
     "replicate": "train the rows of a table and print it",
     "bench": "time a model on this machine",
     "demo": "start the page, as python -m app",

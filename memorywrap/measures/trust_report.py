@@ -83,8 +83,8 @@ def fit_gauge(
         rendered, _ = render_others(LEARNED, seed, strangers)
         known = known[random_order(len(known), seed)[:LEARNED]]
         ours, theirs = classifier.encode(known), classifier.encode(rendered)
-        classifier.familiarity = fit_familiarity(
-            ours, theirs, classifier.encode(learned.images), seed
+        classifier.set_familiarity(
+            fit_familiarity(ours, theirs, classifier.encode(learned.images), seed)
         )
     fitted = {f"{name}, one half": learned}
     tested = {f"{name}, other half": kept, **exams}

@@ -1,0 +1,122 @@
+"""Where in a photograph is something to classify? A small network that looks at all squares at once.
+
+It is convolutional from end to end and pads nothing: run over a whole picture it says of each square what it
+would say of that square alone, for a fraction of the work. What it looks for is one whole digit in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from memorywrap.images import Box, to_input, to_unit
+
+SIZE = 32  # side of the squares that it sees
+_STRIDE = 4  # of neighbouring squares, in pixels of what it sees
+# Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
+_SMALLEST = 0.16
+_SHRINK = 2**-0.5
+_OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
+_LOOKED_AT = 200  # squares that are sorted out by their overlap
+# The best squares are looked at again, moved by this part of their side and resized.
+_CLOSER = [
+    (right, down, resize)
+    for resize in (2**-0.25, 1.0, 2**0.25)
+    for right, down in ((0.0, 0.0), (-0.08, 0.0), (0.08, 0.0), (0.0, -0.08), (0.0, 0.08))
+]
+
+
+class Finder(nn.Module):
+    """Images (n, 3, height, width) in [0, 1], of at least 32 pixels -> log odds (n, 2, rows, columns)
+    of each square of 32 pixels, 4 apart: that it shows one whole digit in its middle, and that it shows
+    a digit at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(3, 16, 3),  # 32 -> 30
+            nn.AvgPool2d(2),  # 15
+            *_convolution(16, 32, 4),  # 12
+            nn.AvgPool2d(2),  # 6
+            *_convolution(32, 64, 3),  # 4
+            *_convolution(64, 64, 4),  # 1
+            nn.Conv2d(64, 2, 1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, height, width) -> (n, 2, rows, columns)."""
+        return self.layers((images - 0.5) / 0.25)
+
+    @torch.no_grad()
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Log odds (n,) that inputs, uint8 (n, 3, 32, 32), show one whole digit in the middle."""
+        return self(to_unit(inputs, next(self.parameters()).device))[:, 0, 0, 0].cpu()
+
+    @torch.no_grad()
+    def squares(self, image: Image.Image, most: int = 4) -> list[Box]:
+        """The squares of an RGB image that most likely show one digit each, the likeliest first; no two
+        of the same thing."""
+        found = self._all_squares(image)
+        found.sort(key=lambda square: -square[0])
+        apart: list[tuple[float, Box]] = []
+        for score, box in found[:_LOOKED_AT]:
+            if len(apart) < most and all(_overlap(box, other) < _OVERLAP for _, other in apart):
+                apart.append((score, box))
+        closer = [self._closer(image, box) for _, box in apart]
+        closer.sort(key=lambda square: -square[0])
+        return [box for _, box in closer]
+
+    def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:
+        """The best squares of each size, with their scores."""
+        width, height = image.size
+        shorter = min(width, height)
+        device = next(self.parameters()).device
+        found: list[tuple[float, Box]] = []
+        side = shorter
+        while side >= max(_SMALLEST * shorter, SIZE / 4) or not found:
+            scale = SIZE / side
+            extent = (max(SIZE, round(width * scale)), max(SIZE, round(height * scale)))
+            seen = torch.from_numpy(
+                np.array(image.resize(extent, Image.Resampling.BICUBIC, reducing_gap=2.0))
+            ).permute(2, 0, 1)
+            scores = self(to_unit(seen[None], device))[0, 0].cpu()
+            best = scores.flatten().topk(min(_LOOKED_AT, scores.numel()))
+            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                row, column = divmod(place, scores.shape[1])
+                left = min(round(column * _STRIDE / scale), width - side)
+                top = min(round(row * _STRIDE / scale), height - side)
+                found.append((score, (left, top, left + side, top + side)))
+            side = int(side * _SHRINK)
+        return found
+
+    def _closer(self, image: Image.Image, box: Box) -> tuple[float, Box]:
+        """The best of a square and its like, looked at one by one."""
+        left, top, right, bottom = box
+        width, height = image.size
+        boxes = []
+        for moved_right, moved_down, resize in _CLOSER:
+            side = max(1, min(round((right - left) * resize), width, height))
+            x = round((left + right - side) / 2 + moved_right * side)
+            y = round((top + bottom - side) / 2 + moved_down * side)
+            x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
+            boxes.append((x, y, x + side, y + side))
+        scores = self.scores(torch.stack([to_input(image, SIZE, one) for one in boxes]))
+        best = int(scores.argmax())
+        return float(scores[best]), boxes[best]
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Common area over joint area."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(wide, 0) * max(high, 0)
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
+    return common / (sum(areas) - common)
+
+
+def _convolution(inputs: int, outputs: int, side: int) -> Sequence[nn.Module]:
+    return nn.Conv2d(inputs, outputs, side, bias=False), nn.BatchNorm2d(outputs), nn.SiLU()
