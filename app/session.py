@@ -31,7 +31,8 @@ class Subject:
         source: a file that was checked, or the bytes of a drawing, which are never written to disk.
         model: name of the model that is asked.
         box: the square to look at; None where it is still to be guessed.
-        guess: the model's own first guess at the square, once it was made.
+        guesses: the squares that the model itself would choose, the first guess first, once they are
+            known.
         moved: whether a person put the square where it is.
         edits: of the memory, for what the model would say then.
         prediction: the answer.
@@ -42,7 +43,7 @@ class Subject:
     source: Path | bytes
     model: str
     box: Box | None = None
-    guess: Box | None = None
+    guesses: tuple[Box, ...] = ()
     moved: bool = False
     edits: tuple[Edit, ...] = ()
     prediction: Prediction | None = None
@@ -79,7 +80,7 @@ class Subject:
     def asked_of(self, model: str) -> Subject:
         """The same picture for another model, which looks for the square in a photograph itself."""
         box = None if isinstance(self.source, Path) else self.box
-        return replace(self.at(box), model=model, guess=None, edits=())
+        return replace(self.at(box), model=model, guesses=(), edits=())
 
     def with_edits(self, edits: tuple[Edit, ...]) -> Subject:
         """The same with another memory; what was answered stays."""
@@ -87,20 +88,21 @@ class Subject:
 
     def answered(self, models: Models) -> Subject:
         """With the model's answer, or with the reason why there is none."""
-        box, guess, prediction, edited = self.box, self.guess, self.prediction, None
+        box, guesses, prediction, edited = self.box, self.guesses, self.prediction, None
         try:
             classifier = models.get(self.model)
             if prediction is None:
                 image = self.image()
                 if box is None:
-                    box = guess = guess or classifier.suggest_box(image)
+                    guesses = guesses or tuple(classifier.suggest_boxes(image))
+                    box = guesses[0]
                 prediction = classifier.predict(image, box=box)
                 refuse_plain(prediction.pixels)
             if self.edits:
                 edited = classifier.predict(prediction, bank=models.edited(self.model, self.edits))
         except (ImageError, ModelError) as error:
-            return replace(self, box=box, guess=guess, refusal=str(error))
-        return replace(self, box=box, guess=guess, prediction=prediction, edited=edited)
+            return replace(self, box=box, guesses=guesses, refusal=str(error))
+        return replace(self, box=box, guesses=guesses, prediction=prediction, edited=edited)
 
 
 _TURNS = threading.Lock()

@@ -240,18 +240,22 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         return to_input(read_image(image), self.config.image_size, box)
 
     def suggest_box(self, image: Image.Image) -> Box:
-        """A first guess at the square (left, top, right, bottom) of an RGB image to classify: the
-        likeliest that its `finder` finds; without one, the most similar to a memory sample or, without
+        """A first guess at the square (left, top, right, bottom) of an RGB image to classify."""
+        return self.suggest_boxes(image)[0]
+
+    def suggest_boxes(self, image: Image.Image) -> list[Box]:
+        """Squares of an RGB image to classify, the first guess first: those that its `finder` finds, such
+        as the digits of a number. Without one, the square most similar to a memory sample or, without
         memory, that of the highest probability."""
         size = self.config.image_size
         if self.finder is not None and not is_settled(image, size):
-            return self.finder.squares(image)[0]
+            return self.finder.squares(image)
 
         def scores(inputs: Tensor) -> Tensor:
             logits, _, alike = self.classify(inputs)
             return (alike if self.has_memory else logits.softmax(dim=1)).amax(dim=1)
 
-        return suggest_box(scores, image, size)
+        return [suggest_box(scores, image, size)]
 
     @overload
     def explain(

@@ -58,8 +58,8 @@ class Finder(nn.Module):
 
     @torch.no_grad()
     def squares(self, image: Image.Image, most: int = 4) -> list[Box]:
-        """The squares of an RGB image that most likely show one digit each, the likeliest first; no two
-        of the same thing."""
+        """The squares of an RGB image that show one digit each, the likeliest first; no two of the same
+        thing. One at least, even where all are unlikely."""
         found = self._all_squares(image)
         found.sort(key=lambda square: -square[0])
         apart: list[tuple[float, Box]] = []
@@ -68,7 +68,7 @@ class Finder(nn.Module):
                 apart.append((score, box))
         closer = [self._closer(image, box) for _, box in apart]
         closer.sort(key=lambda square: -square[0])
-        return [box for _, box in closer]
+        return [box for rank, (score, box) in enumerate(closer) if rank == 0 or score > 0]
 
     def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:
         """The best squares of each size, with their scores."""

@@ -57,7 +57,7 @@ class Picture:
                     elem_id="mw-photo",
                 )
                 self.stage = _scripted(
-                    "crop", elem_id="mw-crop", src="", width=1, height=1, visible=False
+                    "crop", elem_id="mw-crop", src="", width=1, height=1, guesses=[], visible=False
                 )
             with gr.Tab("Draw", id="draw"):
                 self.pad_hint = place()
@@ -80,7 +80,8 @@ class Picture:
             return {self.stage: gr.update(visible=False), self.photo: photo}
         if subject.box is None or subject.moved:  # a square under somebody's hand is left alone
             return {}
-        return {self.stage: gr.HTML(value=list(subject.box))}
+        guesses = [list(box) for box in subject.guesses]
+        return {self.stage: gr.HTML(value=list(subject.box), guesses=guesses)}
 
     def wire(self) -> None:
         """Attach the events."""
@@ -194,6 +195,7 @@ class Picture:
             src=source,
             width=image.width,
             height=image.height,
+            guesses=[],
             visible=True,
         )
         session.look_at(Subject(path, model))

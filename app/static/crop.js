@@ -1,5 +1,5 @@
 // The square over an uploaded picture. Props: src, width, height (pixels of the real picture);
-// value: [left, top, right, bottom] in those pixels. Events: 'moved', 'suggest', 'whole', 'other'.
+// value: [left, top, right, bottom] in those pixels; guesses: other such squares. Events: 'moved', 'suggest', 'whole', 'other'.
 const frame = element.querySelector('.mw-frame');
 const image = frame.querySelector('img');
 const square = frame.querySelector('.mw-square');
@@ -53,6 +53,27 @@ function show() {
   const [left, top, right, bottom] = props.value || [0, 0, 0, 0];
   box = { left, top, side: Math.min(right - left, bottom - top) };
   place();
+  offer();
+}
+
+// The other squares that the model found, such as the digits of a number: a click goes there.
+function offer() {
+  frame.querySelectorAll('.mw-offer').forEach((old) => old.remove());
+  (props.guesses || []).forEach(([left, top, right], number, all) => {
+    const next = { left, top, side: right - left };
+    const away = Math.max(
+      Math.abs(left - box.left), Math.abs(top - box.top), Math.abs(next.side - box.side));
+    if (all.length < 2 || away < next.side / 4) return; // here already
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'mw-offer';
+    button.setAttribute('aria-label', `Classify this part: ${number + 1} of ${all.length} found`);
+    const part = (value, of) => `${(100 * value) / of}%`;
+    button.style.cssText = `left:${part(left, props.width)};top:${part(top, props.height)};`
+      + `width:${part(next.side, props.width)}`;
+    button.addEventListener('click', () => { box = next; send(); offer(); });
+    frame.append(button);
+  });
 }
 
 function send() {
@@ -107,7 +128,7 @@ function grab(event, corner) {
 }
 
 frame.addEventListener('pointerdown', (event) => {
-  if (event.button > 0 || !box) return;
+  if (event.button > 0 || !box || event.target.closest('.mw-offer')) return;
   const isTouch = event.pointerType === 'touch';
   if (isTouch) fingers.set(event.pointerId, at(event));
   if (fingers.size === 2) {

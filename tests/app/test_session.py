@@ -59,9 +59,9 @@ def test_the_answer_shares_the_bank_of_the_model(models, file):
 def test_the_guess_is_made_once(models, file, monkeypatch):
     model = models.get("digits")
     answered = Subject(file, "digits").answered(models)
-    assert answered.box == answered.guess == model.suggest_box(answered.image())
-    monkeypatch.setattr(model, "suggest_box", None)  # would fail
-    assert answered.at(None).answered(models).box == answered.guess
+    assert answered.box == answered.guesses[0] == model.suggest_box(answered.image())
+    monkeypatch.setattr(model, "suggest_boxes", None)  # would fail
+    assert answered.at(None).answered(models).box == answered.guesses[0]
 
 
 def test_with_edits_there_are_both_answers(models, file):
@@ -75,10 +75,10 @@ def test_with_edits_there_are_both_answers(models, file):
 
 def test_another_model_looks_for_the_square_itself_but_not_on_a_drawing(models, file):
     photo = Subject(
-        file, "digits", box=(1, 2, 30, 31), guess=(0, 0, 9, 9), edits=(Edit("remove", 1),)
+        file, "digits", box=(1, 2, 30, 31), guesses=((0, 0, 9, 9),), edits=(Edit("remove", 1),)
     )
     other = photo.asked_of("plain")
-    assert (other.model, other.box, other.guess, other.edits) == ("plain", None, None, ())
+    assert (other.model, other.box, other.guesses, other.edits) == ("plain", None, (), ())
     assert Subject(b"drawing", "digits", box=(1, 2, 30, 31)).asked_of("plain").box == (1, 2, 30, 31)
 
 

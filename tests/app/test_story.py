@@ -38,16 +38,16 @@ def photo(tmp_path):
 def search(models, monkeypatch):
     """Searching for the square waits until `go_on` is set; `begun` says that one has begun."""
     model = models.get("digits")
-    suggest_box = model.suggest_box
+    suggest_boxes = model.suggest_boxes
     search = threading.Event()
     search.begun = threading.Event()
 
     def slow(image):
         search.begun.set()
         assert search.wait(30)
-        return suggest_box(image)
+        return suggest_boxes(image)
 
-    monkeypatch.setattr(model, "suggest_box", slow)
+    monkeypatch.setattr(model, "suggest_boxes", slow)
     return search
 
 

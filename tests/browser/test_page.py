@@ -13,7 +13,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="needs the package pl
 
 def test_from_an_upload_to_memories_and_maps(visit, number_plate, encoded):
     tab = visit()
-    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    expect(tab.get_by_text("No image yet.", exact=True)).to_be_visible()
     upload(tab, encoded(number_plate, "JPEG"), "plate.jpg", "image/jpeg")
     expect(tab.locator(".mw-class")).to_have_text(re.compile("|".join(tiny.CLASSES)))
     cards = tab.locator(".mw-card")
@@ -102,7 +102,7 @@ def test_square_moves_by_mouse_keyboard_and_buttons(visit, number_plate, encoded
     assert square.bounding_box()["x"] > left
     tab.locator("details.mw-exact").wait_for()
     tab.get_by_role("button", name="Another picture").click()
-    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    expect(tab.get_by_text("No image yet.", exact=True)).to_be_visible()
     expect(tab.locator("#mw-photo")).to_be_visible()
 
 
@@ -136,7 +136,7 @@ def test_drawing_is_answered_after_each_stroke_and_can_be_undone(visit):
         "first => document.querySelector('.mw-sees img')?.getAttribute('src') === first", arg=first
     )
     tab.get_by_role("button", name="Clear").click()
-    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    expect(tab.get_by_text("No image yet.", exact=True)).to_be_visible()
 
 
 def test_drawing_with_a_finger_does_not_scroll_the_page(visit):
@@ -196,6 +196,23 @@ def test_picture_is_pasted_anywhere_even_before_the_drop_zone_is_there(visit, ea
         early,
     )
     expect(tab.locator(".mw-class")).to_be_visible()
+
+
+def test_other_digits_of_a_number_are_squares_to_click(visit, page, monkeypatch):
+    found = [(50, 60, 170, 180), (200, 60, 320, 180), (350, 60, 470, 180)]
+    monkeypatch.setattr(page.models.get("digits"), "suggest_boxes", lambda image: list(found))
+    tab = visit()
+    pick(tab, 0)
+    expect(tab.locator(".mw-class")).to_be_visible()
+    offers = tab.locator(".mw-offer")
+    expect(offers).to_have_count(2)  # the first guess is where the square is
+    first = seen(tab)
+    tab.get_by_role("button", name="Classify this part: 3 of 3 found").click()
+    has_new_sight(tab, first)
+    expect(offers).to_have_count(2)
+    tab.get_by_role("button", name="Classify this part: 1 of 3 found").focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("old => document.querySelector('.mw-sees img')?.src === old", arg=first)
 
 
 def test_the_memory_is_edited_and_put_back(visit):

@@ -233,7 +233,7 @@ def test_maps_of_a_picture_that_was_left_do_not_arrive(visit, held):
     pick(tab, 0)
     assert held.begun.wait(30)
     tab.get_by_role("button", name="Another picture").click()
-    expect(tab.get_by_text("No image yet.")).to_be_visible()
+    expect(tab.get_by_text("No image yet.", exact=True)).to_be_visible()
     held.set()
     assert held.done.wait(30)
     tab.wait_for_timeout(700)

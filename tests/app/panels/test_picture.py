@@ -34,7 +34,7 @@ def test_a_picture_is_shown_before_it_is_answered(picture):
     assert session.subject.source == EXAMPLES[0] and session.subject.prediction is None
     assert shown[picture._story.asked] is None
     answered = picture._story.answer(session)
-    assert answered[picture.stage].value == list(session.subject.guess)
+    assert answered[picture.stage].value == list(session.subject.guesses[0])
     assert answered[picture._story.asked] == session.asked is not None
 
 
@@ -70,7 +70,7 @@ def test_a_square_that_a_person_moved_is_left_where_it_is(picture):
     moved = picture.moved(session, [10, 10, 200, 200])
     assert session.subject.box == (10, 10, 200, 200) and picture.stage not in moved
     back = picture.suggested(session)
-    assert back[picture.stage].value == list(session.subject.guess)
+    assert back[picture.stage].value == list(session.subject.guesses[0])
 
 
 def test_a_drawing_takes_the_place_of_a_photo(picture, encoded):
