@@ -13,21 +13,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memorywrap.images import Box, to_input, to_unit
+from memorywrap.encoders.frozen import folded
+from memorywrap.images import Box, to_unit
 
 SIZE = 32  # side of the squares that it sees
+_CUBIC = Image.Resampling.BICUBIC
 _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 # Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
-_SMALLEST = 0.16
+_SMALLEST = 0.2
 _SHRINK = 2**-0.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
 _LOOKED_AT = 200  # squares that are sorted out by their overlap
-# The best squares are looked at again, moved by this part of their side and resized.
-_CLOSER = [
-    (right, down, resize)
-    for resize in (2**-0.25, 1.0, 2**0.25)
-    for right, down in ((0.0, 0.0), (-0.08, 0.0), (0.08, 0.0), (0.0, -0.08), (0.0, 0.08))
-]
+# The best squares are looked at again in these sizes, and moved by up to a stride each way.
+_RESIZES = (2**-0.25, 1.0, 2**0.25)
+_AROUND = SIZE + 2 * _STRIDE
 
 
 class Finder(nn.Module):
@@ -37,6 +36,7 @@ class Finder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self._fast: tuple[nn.Module, ...] = ()  # in a tuple: no part of this one's state
         self.layers = nn.Sequential(
             *_convolution(3, 16, 3),  # 32 -> 30
             nn.AvgPool2d(2),  # 15
@@ -52,9 +52,15 @@ class Finder(nn.Module):
         return self.layers((images - 0.5) / 0.25)
 
     @torch.no_grad()
-    def scores(self, inputs: Tensor) -> Tensor:
-        """Log odds (n,) that inputs, uint8 (n, 3, 32, 32), show one whole digit in the middle."""
-        return self(to_unit(inputs, next(self.parameters()).device))[:, 0, 0, 0].cpu()
+    def scores(self, images: Tensor) -> Tensor:
+        """Log odds (n, rows, columns) that the squares of images, uint8 (n, 3, height, width), show one
+        whole digit in the middle; for a trained finder, whose weights stay as they are."""
+        if not self._fast:  # a third of the time
+            fast = folded(self.layers)
+            fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._fast = (fast,)
+        pixels = to_unit(images, torch.device("cpu")).contiguous(memory_format=torch.channels_last)
+        return self._fast[0]((pixels - 0.5) / 0.25)[:, 0]
 
     @torch.no_grad()
     def squares(self, image: Image.Image, most: int = 4) -> list[Box]:
@@ -66,7 +72,7 @@ class Finder(nn.Module):
         for score, box in found[:_LOOKED_AT]:
             if len(apart) < most and all(_overlap(box, other) < _OVERLAP for _, other in apart):
                 apart.append((score, box))
-        closer = [self._closer(image, box) for _, box in apart]
+        closer = self._closer(image, [box for _, box in apart])
         closer.sort(key=lambda square: -square[0])
         return [box for rank, (score, box) in enumerate(closer) if rank == 0 or score > 0]
 
@@ -74,16 +80,15 @@ class Finder(nn.Module):
         """The best squares of each size, with their scores."""
         width, height = image.size
         shorter = min(width, height)
-        device = next(self.parameters()).device
         found: list[tuple[float, Box]] = []
         side = shorter
         while side >= max(_SMALLEST * shorter, SIZE / 4) or not found:
             scale = SIZE / side
             extent = (max(SIZE, round(width * scale)), max(SIZE, round(height * scale)))
             seen = torch.from_numpy(
-                np.array(image.resize(extent, Image.Resampling.BICUBIC, reducing_gap=2.0))
+                np.array(image.resize(extent, _CUBIC, reducing_gap=2.0))
             ).permute(2, 0, 1)
-            scores = self(to_unit(seen[None], device))[0, 0].cpu()
+            scores = self.scores(seen[None])[0]
             best = scores.flatten().topk(min(_LOOKED_AT, scores.numel()))
             for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 row, column = divmod(place, scores.shape[1])
@@ -93,20 +98,31 @@ class Finder(nn.Module):
             side = int(side * _SHRINK)
         return found
 
-    def _closer(self, image: Image.Image, box: Box) -> tuple[float, Box]:
-        """The best of a square and its like, looked at one by one."""
-        left, top, right, bottom = box
+    def _closer(self, image: Image.Image, boxes: Sequence[Box]) -> list[tuple[float, Box]]:
+        """Of each square the best of its like: a little larger, smaller, or moved."""
         width, height = image.size
-        boxes = []
-        for moved_right, moved_down, resize in _CLOSER:
-            side = max(1, min(round((right - left) * resize), width, height))
-            x = round((left + right - side) / 2 + moved_right * side)
-            y = round((top + bottom - side) / 2 + moved_down * side)
-            x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
-            boxes.append((x, y, x + side, y + side))
-        scores = self.scores(torch.stack([to_input(image, SIZE, one) for one in boxes]))
-        best = int(scores.argmax())
-        return float(scores[best]), boxes[best]
+        seen, places = [], []
+        for left, top, right, bottom in boxes:
+            for resize in _RESIZES:
+                most = min(width, height)
+                around = min((right - left) * resize * _AROUND / SIZE, most)
+                x = min(max((left + right - around) / 2, 0), width - around)
+                y = min(max((top + bottom - around) / 2, 0), height - around)
+                region = (x, y, x + around, y + around)
+                seen.append(np.array(image.resize((_AROUND, _AROUND), _CUBIC, box=region)))
+                places.append((x, y, around / _AROUND))
+        scores = self.scores(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2))
+        found = []
+        for rank in range(len(boxes)):
+            rows = slice(rank * len(_RESIZES), (rank + 1) * len(_RESIZES))
+            score, place = scores[rows].flatten().max(dim=0)
+            size, row, column = np.unravel_index(int(place), scores[rows].shape)
+            x, y, scale = places[rank * len(_RESIZES) + int(size)]
+            side = max(1, min(round(SIZE * scale), width, height))
+            left = min(round(x + int(column) * _STRIDE * scale), width - side)
+            top = min(round(y + int(row) * _STRIDE * scale), height - side)
+            found.append((float(score), (left, top, left + side, top + side)))
+        return found
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -8,8 +8,12 @@ import pytest
 import torch
 from drawings import DRAWINGS, Drawing
 
+from app.panels.picture import EXAMPLES
 from memorywrap import MemoryWrapClassifier
 from memorywrap.data.digits import render_digits
+from memorywrap.data.others import render_others
+from memorywrap.data.scenes import compose_scene
+from memorywrap.images import read_image
 
 pytestmark = pytest.mark.slow
 
@@ -71,3 +75,30 @@ def test_the_bank_is_balanced_and_was_not_photographed(model):
 
 def test_most_memories_are_predicted_as_labelled(model):
     assert (model.bank.predicted == model.bank.labels).float().mean() >= 0.9
+
+
+def test_of_letters_and_shapes_few_are_trusted_and_of_digits_few_called_unlike(model, fresh):
+    pictures, kinds = render_others(600, FRESH_SEED, ["letter", "shape"], "test", fonts=[None])
+    assert set(kinds) == {"letter", "shape"}
+    strangers = model.predict_inputs(list(pictures))
+    assert sum(one.trust >= 0.95 for one in strangers) <= 0.05 * len(strangers)
+    assert sum(one.unlike for one in strangers) >= 0.4 * len(strangers)
+    digits = model.predict_inputs(list(fresh[0]))
+    assert sum(one.unlike for one in digits) <= 0.05 * len(digits)  # in one font: 3 % over many
+    assert sum(one.trust >= 0.95 for one in digits) >= 0.4 * len(digits)
+
+
+def test_first_guesses_lie_on_digits(model):
+    scenes = [
+        compose_scene(seed, "test", fonts=[None]) for seed in range(FRESH_SEED, FRESH_SEED + 60)
+    ]
+    hits = [scene.reads(model.suggest_box(scene.image)) is not None for scene in scenes]
+    assert sum(hits) >= 0.85 * len(hits)
+
+
+def test_examples_teach(model):
+    shown = [model.predict(path, box=model.suggest_box(read_image(path))) for path in EXAMPLES]
+    with_counterfactual = sum(one.counterfactual is not None for one in shown)
+    assert 2 * with_counterfactual >= len(shown)
+    (stranger,) = [path.stem for path, one in zip(EXAMPLES, shown, strict=True) if one.unlike]
+    assert "heart" in stranger
