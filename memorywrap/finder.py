@@ -20,7 +20,7 @@ SIZE = 32  # side of the squares that it sees
 _CUBIC = Image.Resampling.BICUBIC
 _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 # Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
-_SMALLEST = 0.2
+_SMALLEST = 0.25
 _SHRINK = 2**-0.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
 _LOOKED_AT = 200  # squares that are sorted out by their overlap

@@ -242,6 +242,7 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         ("LEARNED", 80),
         ("_SCENES", 3),
         ("_SCENES_TEST", 2),
+        ("_SCENES_KNOWN", 1),
         ("_TEST_STRANGERS", 30),
     ):
         monkeypatch.setattr(f"memorywrap.measures.trust_report.{name}", count)
@@ -267,9 +268,15 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         name="tiny",
     )
     assert model.familiarity is not None and len(gauge.slopes) == len(SIGNALS)
-    assert list(report["fitted"].values()) == [30, 3, 15]
-    assert [found["images"] for found in report["sets"].values()] == [30, 2]
-    assert sorted(looked_at) == [(0, "learn"), (0, "test"), (1, "learn"), (1, "test"), (2, "learn")]
+    squares = [
+        sum(len(compose(seed, part, fonts=[]).labels) for seed in range(count))
+        for part, count in (("learn", 3), ("test", 2))
+    ]
+    assert list(report["fitted"].values()) == [30, squares[0], 3, 4]
+    assert [found["images"] for found in report["sets"].values()] == [30, squares[1], 2]
+    known = [(3, "learn")]  # looked at by nothing that is fitted or measured
+    measured = [(seed, "learn") for seed in range(3)] + [(seed, "test") for seed in range(2)]
+    assert sorted(looked_at) == sorted(known + 2 * measured)
     doubted = report["strangers"]
     assert doubted["mine"]["images"] == 7
     assert sum(found["images"] for name, found in doubted.items() if name != "mine") == 30

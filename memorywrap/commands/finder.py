@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("scenes", finding.SCENES, "photographs to compose and learn from"),
         ("test-scenes", 500, "others to measure on"),
         ("digits", SAMPLES, "digits to render and learn from"),
+        ("others", finding.OTHERS, "pictures without a digit to render and learn from"),
         ("steps", finding.STEPS, "of training"),
         ("seed", 0, "of all that is left to chance"),
     ):
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
             digits.train.images,
             strangers=data_set("digits").strangers,
             scenes=options.scenes,
+            others=options.others,
             steps=options.steps,
             seed=options.seed,
         )

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LEARNED = 10_000  # pictures of each side, known and not, that familiarity is learned from
 _SCENES, _SCENES_TEST, _TEST_STRANGERS = 600, 400, 3_000
+_SCENES_KNOWN = 2_400  # whose squares familiarity is learned from as well
+_STRANGERS = 0.15  # pictures of none for each held-out image that the gauge is fitted on
 _SURE = 0.95  # a trust that a person will rely on
 _REDRAWS = 400  # bootstrap samples behind the interval of a difference
 _POINTS = 101  # of a curve in the report
@@ -82,6 +84,9 @@ def fit_gauge(
     if strangers and known is not None:
         rendered, _ = render_others(LEARNED, seed, strangers)
         known = known[random_order(len(known), seed)[:LEARNED]]
+        if in_scenes:
+            more = range(_SCENES, _SCENES + _SCENES_KNOWN)
+            known = torch.cat([known, chosen_squares(classifier, more, "learn").images])
         ours, theirs = classifier.encode(known), classifier.encode(rendered)
         classifier.set_familiarity(
             fit_familiarity(ours, theirs, classifier.encode(learned.images), seed)
@@ -89,14 +94,14 @@ def fit_gauge(
     fitted = {f"{name}, one half": learned}
     tested = {f"{name}, other half": kept, **exams}
     if in_scenes:
-        fitted["first guesses on composed photographs"] = first_guesses(
-            classifier, range(_SCENES), "learn"
-        )
-        tested["first guesses on other composed photographs"] = first_guesses(
-            classifier, range(_SCENES_TEST), "test"
-        )
+        for where, how in (("squares set on", chosen_squares), ("first guesses on", first_guesses)):
+            fitted[f"{where} composed photographs"] = how(classifier, range(_SCENES), "learn")
+            tested[f"{where} other composed photographs"] = how(
+                classifier, range(_SCENES_TEST), "test"
+            )
     if strangers:
-        images, _ = render_others(len(learned) // 2, seed + 1, strangers)
+        count = max(1, round(_STRANGERS * len(learned)))
+        images, _ = render_others(count, seed + 1, strangers)
         fitted["pictures of nothing known"] = _of_none(images)
     evidence = [_evidence(classifier, split) for split in fitted.values()]
     gauge = fit(*(torch.cat([found[part] for found in evidence]) for part in (0, 2)))
@@ -117,6 +122,20 @@ def fit_gauge(
         what: _doubted(classifier, gauge, images) for what, images in others.items()
     }
     return gauge, report
+
+
+def chosen_squares(classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str) -> Split:
+    """What the model sees of composed photographs where a person sets the square, on each digit and never
+    quite exactly, and the digits."""
+    inputs, labels = [], []
+    for seed in tqdm(seeds, desc="squares", unit=" photographs"):
+        scene, rng = compose_scene(seed, part), np.random.default_rng(seed)
+        for (left, top, right, _), label in zip(scene.boxes, scene.labels, strict=True):
+            side = max(4, round((right - left) * np.exp(rng.normal(0, 0.08))))
+            x, y = (round(at + rng.normal(0, 0.05) * side) for at in (left, top))
+            inputs.append(classifier.input(scene.image, (x, y, x + side, y + side)))
+            labels.append(label)
+    return Split(torch.stack(inputs), torch.tensor(labels))
 
 
 def first_guesses(classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str) -> Split:

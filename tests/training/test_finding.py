@@ -51,7 +51,6 @@ def test_the_command_teaches_measures_and_saves(tmp_path, capsys, monkeypatch):
     tiny.classifier(classes=tuple("0123456789")).save_pretrained(tmp_path / "m")
     monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "data"))
     monkeypatch.setattr("memorywrap.data.rendered.find_fonts", lambda: [])
-    monkeypatch.setattr(finding, "OTHERS", 20)
     command = [
         "finder",
         "--checkpoint",
@@ -61,7 +60,7 @@ def test_the_command_teaches_measures_and_saves(tmp_path, capsys, monkeypatch):
         "--device",
         "cpu",
     ]
-    few = ["--scenes", "4", "--digits", "20", "--steps", "2"]
+    few = ["--scenes", "4", "--digits", "20", "--others", "20", "--steps", "2"]
     assert main([*command, *few]) == 0
     assert "a digit of the number:" in capsys.readouterr().out
     model = MemoryWrapClassifier.from_pretrained(tmp_path / "m", device="cpu")
