@@ -13,7 +13,7 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.folder import CheckpointError
-from memorywrap.crop import is_settled, suggest_box
+from memorywrap.crop import figure_box, is_settled, suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import FrozenEncoder, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
@@ -249,7 +249,8 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         memory, that of the highest probability."""
         size = self.config.image_size
         if self.finder is not None and not is_settled(image, size):
-            return self.finder.squares(image)
+            figure = figure_box(image)
+            return self.finder.squares(image) if figure is None else [figure]
 
         def scores(inputs: Tensor) -> Tensor:
             logits, _, alike = self.classify(inputs)

@@ -34,6 +34,8 @@ _PREFER_LARGE = 0.01
 _CROPPED = 2.0
 # Room around the strokes of a drawing, as a part of their longer side.
 _MARGIN = 0.2
+# Grey levels away from those of the paper: strokes are more, its grain is less.
+_INK, _GRAIN = 40, 8
 
 Scores = Callable[[Tensor], Tensor]
 
@@ -144,6 +146,26 @@ def _inputs(image: Image.Image, boxes: list[Box], size: int) -> list[Tensor]:
     return inputs
 
 
+def figure_box(image: Image.Image) -> Box | None:
+    """The square around a single figure on plain paper, as in a drawing or a screenshot; None where the
+    picture is anything else.
+
+    Args:
+        image: an upright RGB image.
+    """
+    pixels = np.asarray(image.convert("L"), dtype=np.int16)
+    away = np.abs(pixels - np.median(pixels))
+    ink = away > _INK
+    if not ink.any() or ink.mean() > 0.5 or float((away[~ink] > _GRAIN).mean()) > 0.1:
+        return None
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    high, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    inside = min(rows[0], columns[0]) > 0 and rows[-1] < image.height - 1
+    if not inside or columns[-1] == image.width - 1 or wide > 1.2 * high:  # a row of them
+        return None
+    return drawing_box(image)
+
+
 def drawing_box(image: Image.Image) -> Box:
     """The square to start from on a drawing: its strokes, with the margin of a written digit.
 
@@ -151,7 +173,7 @@ def drawing_box(image: Image.Image) -> Box:
         image: strokes on plain paper, light or dark, as RGB.
     """
     pixels = np.asarray(image.convert("L"), dtype=np.int16)
-    ink = np.abs(pixels - np.median(pixels)) > 40
+    ink = np.abs(pixels - np.median(pixels)) > _INK
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
         return central_square(image)

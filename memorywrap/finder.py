@@ -6,6 +6,7 @@ would say of that square alone, for a fraction of the work. What it looks for is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 # Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
+# A part of a digit may look like another: log odds that a square half as large has to be better by.
+_PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
 _LOOKED_AT = 200  # squares that are sorted out by their overlap
 # The best squares are looked at again in these sizes, and moved by up to a stride each way.
@@ -94,7 +97,8 @@ class Finder(nn.Module):
                 row, column = divmod(place, scores.shape[1])
                 left = min(round(column * _STRIDE / scale), width - side)
                 top = min(round(row * _STRIDE / scale), height - side)
-                found.append((score, (left, top, left + side, top + side)))
+                favoured = score + _PREFER_LARGE * math.log2(side / shorter)
+                found.append((favoured, (left, top, left + side, top + side)))
             side = int(side * _SHRINK)
         return found
 
@@ -121,7 +125,8 @@ class Finder(nn.Module):
             side = max(1, min(round(SIZE * scale), width, height))
             left = min(round(x + int(column) * _STRIDE * scale), width - side)
             top = min(round(y + int(row) * _STRIDE * scale), height - side)
-            found.append((float(score), (left, top, left + side, top + side)))
+            favoured = float(score) + _PREFER_LARGE * math.log2(side / min(width, height))
+            found.append((favoured, (left, top, left + side, top + side)))
         return found
 
 

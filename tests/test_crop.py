@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from memorywrap.crop import drawing_box, suggest_box
+from memorywrap.crop import drawing_box, figure_box, suggest_box
 
 RED = (200, 30, 30)
 
@@ -73,6 +73,20 @@ def test_a_long_narrow_picture_is_not_looked_at_for_ever(size) -> None:
     left, top, right, bottom = suggest_box(count, Image.new("RGB", size), 32)
     assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
     assert sum(looked_at) < 1000
+
+
+def test_a_figure_on_plain_paper_is_framed_and_nothing_else_is() -> None:
+    paper = Image.new("RGB", (400, 300), "white")
+    drawing = paper.copy()
+    ImageDraw.Draw(drawing).line((250, 100, 250, 200), "black", 9)
+    assert figure_box(drawing) == drawing_box(drawing)
+    row = drawing.copy()
+    ImageDraw.Draw(row).line((80, 100, 80, 200), "black", 9)
+    cut_off = paper.copy()
+    ImageDraw.Draw(cut_off).line((250, 200, 250, 300), "black", 9)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    for other in (paper, row, cut_off, Image.fromarray(noise)):
+        assert figure_box(other) is None
 
 
 def test_a_drawing_is_framed_by_its_strokes() -> None:

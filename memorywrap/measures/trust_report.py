@@ -210,10 +210,10 @@ def compare(
 
 
 def is_better(report: dict[str, Any]) -> bool:
-    """Whether the gauge's area under the risk-coverage curve and its calibration error are the
-    smaller ones everywhere, and that somewhere."""
+    """Whether the gauge's calibration error is the smaller one everywhere, that somewhere, and its area
+    under the risk-coverage curve nowhere larger by more than chance."""
     return bool(report["sets"]) and all(
-        found["difference"] < 0
+        found["interval"][0] <= 0
         and found["gauge"]["calibration_error"] < found["softmax"]["calibration_error"]
         for found in report["sets"].values()
     )

@@ -239,7 +239,13 @@ def test_a_hub_id_is_fetched_without_pickles(monkeypatch, tiny_checkpoint: Path)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert load("owner/model").config.title == "Tiny"
     assert asked["name"] == "owner/model"
-    assert set(asked["patterns"]) == {"config.json", "model.safetensors", "bank.safetensors"}
+    assert set(asked["patterns"]) == {
+        "config.json",
+        "model.safetensors",
+        "bank.safetensors",
+        "familiarity.safetensors",
+        "finder.safetensors",
+    }
 
 
 def test_a_local_folder_comes_before_the_hub(monkeypatch, tiny_checkpoint: Path) -> None:
