@@ -20,7 +20,7 @@ from PIL import Image
 import memorywrap
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.card import CARD
-from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, WEIGHTS
+from memorywrap.checkpoints.folder import BANK, BANK_PICTURE, CONFIG, FAMILIARITY, FINDER, WEIGHTS
 from memorywrap.data.sets import data_set
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +37,10 @@ ORDER = (
     "layer",
     "bank",
     "trust",
+    "familiarity",
     "crop",
     "encoders",
+    "finder",
     "prediction",
     "explanation",
     "data",
@@ -117,7 +119,7 @@ def test_nothing_unpickles():
 
 
 def test_checkpoints_hold_tensors_and_text_of_a_size_that_hosts_take():
-    known = {CONFIG, WEIGHTS, BANK, BANK_PICTURE, CARD}
+    known = {CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY, FINDER, CARD}
     for path in (path for path in committed() if path.is_relative_to(ROOT / "checkpoints")):
         assert path.name in known, f"{path} is no part of a checkpoint"
         assert path.stat().st_size < 10 * 10**6, f"{path} is over 10 MB"
