@@ -23,6 +23,7 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 # Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
+_BELIEVED = 1.0  # log odds from which a further square is offered
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
@@ -77,7 +78,7 @@ class Finder(nn.Module):
                 apart.append((score, box))
         closer = self._closer(image, [box for _, box in apart])
         closer.sort(key=lambda square: -square[0])
-        return [box for rank, (score, box) in enumerate(closer) if rank == 0 or score > 0]
+        return [box for rank, (score, box) in enumerate(closer) if rank == 0 or score > _BELIEVED]
 
     def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:
         """The best squares of each size, with their scores."""
