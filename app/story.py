@@ -117,7 +117,7 @@ class Story:
             show_progress_on=shown_at,
             concurrency_limit=1,
             concurrency_id="explain",
-            **{**PRIVATE, "show_progress": "minimal", "trigger_mode": "always_last"},
+            **{**PRIVATE, "show_progress": "minimal", "trigger_mode": "multiple"},
         )
 
     def _come_after(self, session: Session, asked: str | None, *given: Any) -> Iterator[Updates]:

@@ -37,7 +37,9 @@ class Bright(Finder):
 
     def scores(self, images: Tensor) -> Tensor:
         ring = torch.nn.functional.pad(torch.ones(1, 1, 20, 20), (6, 6, 6, 6), value=-1.0) / 1024
-        grey = images.float().mean(1, keepdim=True) / 255
+        grey = images.float().mean(
+            1, keepdim=True
+        )  # so that it is surer than large squares are dear
         return torch.nn.functional.conv2d(grey, ring, stride=4)[:, 0]
 
 

@@ -106,7 +106,7 @@ def test_what_comes_after_the_answer_comes_in_order_and_no_longer_when_it_was_le
     with story.page:
         story.wire(shown_at=out)
     (event,) = [event for event in story.page.fns.values() if event.fn is not None]
-    assert event.concurrency_limit == 1 and event.trigger_mode == "always_last"
+    assert event.concurrency_limit == 1 and event.trigger_mode == "multiple"
     assert [update[out] for update in event.fn(session, "those", 1, 2)] == [gr.skip()] * 3
     assert done == []  # other maps are asked for by now
     coming = event.fn(session, "these", 1, 2)
