@@ -23,6 +23,7 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 # Squares from the whole shorter side of a picture down to this part of it, each smaller by the factor below.
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
+_MOST = 4  # squares that are looked at again
 _BELIEVED = 1.0  # log odds from which a further square is offered
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
@@ -59,22 +60,22 @@ class Finder(nn.Module):
     def scores(self, images: Tensor) -> Tensor:
         """Log odds (n, rows, columns) that the squares of images, uint8 (n, 3, height, width), show one
         whole digit in the middle; for a trained finder, whose weights stay as they are."""
-        if not self._fast:  # a third of the time
-            fast = folded(self.layers)
+        if not self._fast:
+            fast = folded(self)
             fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._fast = (fast,)
         pixels = to_unit(images, torch.device("cpu")).contiguous(memory_format=torch.channels_last)
-        return self._fast[0]((pixels - 0.5) / 0.25)[:, 0]
+        return self._fast[0](pixels)[:, 0]
 
     @torch.no_grad()
-    def squares(self, image: Image.Image, most: int = 4) -> list[Box]:
+    def squares(self, image: Image.Image) -> list[Box]:
         """The squares of an RGB image that show one digit each, the likeliest first; no two of the same
         thing. One at least, even where all are unlikely."""
         found = self._all_squares(image)
         found.sort(key=lambda square: -square[0])
         apart: list[tuple[float, Box]] = []
         for score, box in found[:_LOOKED_AT]:
-            if len(apart) < most and all(_overlap(box, other) < _OVERLAP for _, other in apart):
+            if len(apart) < _MOST and all(_overlap(box, other) < _OVERLAP for _, other in apart):
                 apart.append((score, box))
         closer = self._closer(image, [box for _, box in apart])
         closer.sort(key=lambda square: -square[0])
@@ -98,8 +99,8 @@ class Finder(nn.Module):
                 row, column = divmod(place, scores.shape[1])
                 left = min(round(column * _STRIDE / scale), width - side)
                 top = min(round(row * _STRIDE / scale), height - side)
-                favoured = score + _PREFER_LARGE * math.log2(side / shorter)
-                found.append((favoured, (left, top, left + side, top + side)))
+                box = (left, top, left + side, top + side)
+                found.append((score + _bonus(box, image), box))
             side = int(side * _SHRINK)
         return found
 
@@ -126,9 +127,14 @@ class Finder(nn.Module):
             side = max(1, min(round(SIZE * scale), width, height))
             left = min(round(x + int(column) * _STRIDE * scale), width - side)
             top = min(round(y + int(row) * _STRIDE * scale), height - side)
-            favoured = float(score) + _PREFER_LARGE * math.log2(side / min(width, height))
-            found.append((favoured, (left, top, left + side, top + side)))
+            box = (left, top, left + side, top + side)
+            found.append((float(score) + _bonus(box, image), box))
         return found
+
+
+def _bonus(box: Box, image: Image.Image) -> float:
+    """Added to the log odds of a square, for its size in the picture; 0 for the largest."""
+    return _PREFER_LARGE * math.log2((box[2] - box[0]) / min(image.size))
 
 
 def _overlap(one: Box, other: Box) -> float:

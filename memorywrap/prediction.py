@@ -66,6 +66,11 @@ class Prediction:
         evidence = (self.logits[None], self.weights[None], self.similarity[None])
         return float(self.gauge.probability(signals(*evidence, self.bank.predicted, known)))
 
+    @cached_property
+    def nearest(self) -> int | None:
+        """The memory sample that is most similar to the input, whatever it is predicted as."""
+        return int(self.similarity.argmax()) if len(self.similarity) else None
+
     @property
     def unlike(self) -> bool:
         """Whether the input is unlike everything known: the prediction means little then, however

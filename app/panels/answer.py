@@ -49,16 +49,15 @@ def answer(prediction: Prediction) -> str:
         others=len(order) - len(rows),
         rest=sum(shares[index] for index in order[_TOP:]),
         pixels=prediction.pixels,
-        stranger=_most_similar(prediction) if prediction.unlike else None,
+        stranger=_sample(prediction, prediction.nearest) if prediction.unlike else None,
         tells=prediction.familiarity is not None,
         # Never 0 or 100: nothing is certain that was learned from some thousand answers.
         often=None if trust is None else min(max(round(100 * trust), 1), 99),
     )
 
 
-def _most_similar(prediction: Prediction) -> dict[str, Any]:
-    """The memory that is nearest to the input, by which a person can see that it is not near."""
-    bank = prediction.require_bank()
-    index = int(prediction.similarity.argmax())
-    label = prediction.classes[int(bank.labels[index])]
-    return {"index": index, "label": label, "pixels": bank.images[index]}
+def _sample(prediction: Prediction, index: int | None) -> dict[str, Any] | None:
+    """A memory sample to look at."""
+    if prediction.bank is None or index is None:
+        return None
+    return {**prediction.memory(index), "pixels": prediction.bank.images[index]}

@@ -1,5 +1,6 @@
 // The square over an uploaded picture. Props: src, width, height (pixels of the real picture);
-// value: [left, top, right, bottom] in those pixels; guesses: other such squares. Events: 'moved', 'suggest', 'whole', 'other'.
+// value: [left, top, right, bottom] in those pixels; guesses: such squares that the model would choose.
+// Events: 'moved', 'suggest', 'whole', 'other'.
 const frame = element.querySelector('.mw-frame');
 const image = frame.querySelector('img');
 const square = frame.querySelector('.mw-square');
@@ -10,6 +11,7 @@ let drag = null;
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
 const scale = () => image.clientWidth / props.width;
+const part = (value, of) => `${(100 * value) / of}%`;
 
 function fit(next) {
   const most = Math.min(props.width, props.height);
@@ -23,7 +25,6 @@ function fit(next) {
 
 function place() {
   if (!box || !props.src) return;
-  const part = (value, of) => `${(100 * value) / of}%`;
   [square, hole].forEach(({ style }) => {
     style.left = part(box.left, props.width);
     style.top = part(box.top, props.height);
@@ -68,7 +69,6 @@ function offer() {
     button.type = 'button';
     button.className = 'mw-offer';
     button.setAttribute('aria-label', `Classify this part: ${number + 1} of ${all.length} found`);
-    const part = (value, of) => `${(100 * value) / of}%`;
     button.style.cssText = `left:${part(left, props.width)};top:${part(top, props.height)};`
       + `width:${part(next.side, props.width)}`;
     button.addEventListener('click', () => { box = next; send(); offer(); });

@@ -1,8 +1,9 @@
 """Photographs with a house number somewhere in them, composed here: to learn and to measure where to look.
 
 A wall with what is found on walls (windows, doors, leaves, lamps, words) and a row of digits, upright or
-a little turned, large or small. There are two kinds of scenes without a face, a wall or a thing in common:
-one to learn from, one to be tested on.
+a little turned, large or small. There are two kinds of scenes: one to
+learn from, one to be tested on, with other faces, walls, things and words. Plain plaster, and leaves that hang
+into the picture, are in both.
 """
 
 from __future__ import annotations

@@ -69,12 +69,11 @@ _DECIDES = (("counterfactual_memories", "0.25"),)
 
 
 def _evidence(data: str, sizes: tuple[int | None, ...]) -> tuple[Row, ...]:
-    plain = _rows(data, "fast", "whitened", sizes)
     return tuple(
         row
         for size in sizes
         for row in (
-            *(row for row in plain if row.samples == size),
+            *_rows(data, "fast", "whitened", (size,)),
             Row(data, "memory-wrap", size, "fast", "whitened", _DECIDES),
         )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import tiny
-import torch
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.main import main
@@ -73,4 +72,3 @@ def test_the_command_teaches_measures_and_saves(tmp_path, capsys, monkeypatch):
     tiny.classifier().save_pretrained(tmp_path / "other")
     assert main(["finder", "--checkpoint", str(tmp_path / "other")]) == 2
     assert "digits 0 to 9" in capsys.readouterr().err
-    assert torch.is_tensor(next(model.finder.parameters()))
