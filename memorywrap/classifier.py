@@ -13,7 +13,7 @@ from torch import Tensor
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.folder import CheckpointError
-from memorywrap.crop import figure_box, is_settled, suggest_box
+from memorywrap.crop import enlarged, figure_box, is_settled, small_copy, suggest_box
 from memorywrap.devices import choose_device
 from memorywrap.encoders import FrozenEncoder, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
@@ -249,8 +249,10 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         memory, that of the highest probability."""
         size = self.config.image_size
         if self.finder is not None and not is_settled(image, size):
-            figure = figure_box(image)
-            return self.finder.squares(image) if figure is None else [figure]
+            small, shrink = small_copy(image, size)
+            figure = figure_box(small)
+            squares = self.finder.squares(small) if figure is None else [figure]
+            return [enlarged(square, shrink, image) for square in squares]
 
         def scores(inputs: Tensor) -> Tensor:
             logits, _, alike = self.classify(inputs)

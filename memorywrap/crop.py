@@ -54,17 +54,30 @@ def suggest_box(scores: Scores, image: Image.Image, size: int) -> Box:
     """
     if is_settled(image, size):
         return central_square(image)
-    width, height = image.size
-    # Of a large photograph, a small copy tells the same, sooner.
-    shrink = max(1, round(min(image.size) * _SMALLEST / size))
-    small = image.reduce(shrink)
+    small, shrink = small_copy(image, size)
     scored = _scored(scores, small, size, _squares(*small.size, size))
     best = sorted(scored, key=scored.__getitem__, reverse=True)[:_BEST]
     near = {box for start in best for box in _near(start, *small.size)}
     scored |= _scored(scores, small, size, sorted(near - set(scored)))
-    left, top, right, _ = max(scored, key=scored.__getitem__)
-    side = min((right - left) * shrink, width, height)
-    left, top = min(left * shrink, width - side), min(top * shrink, height - side)
+    return enlarged(max(scored, key=scored.__getitem__), shrink, image)
+
+
+def small_copy(image: Image.Image, size: int) -> tuple[Image.Image, int]:
+    """A copy of a large photograph that tells the same, sooner, and how many times smaller it is.
+
+    Args:
+        image: an upright RGB image.
+        size: side of the model's input in pixels.
+    """
+    shrink = max(1, round(min(image.size) * _SMALLEST / size))
+    return image.reduce(shrink), shrink
+
+
+def enlarged(box: Box, shrink: int, image: Image.Image) -> Box:
+    """A square of a small copy, on the image that it is of."""
+    left, top, right, _ = box
+    side = min((right - left) * shrink, *image.size)
+    left, top = min(left * shrink, image.width - side), min(top * shrink, image.height - side)
     return (left, top, left + side, top + side)
 
 
