@@ -8,10 +8,12 @@ from pathlib import Path
 from memorywrap import loading
 from memorywrap.commands.shared import add_machine
 from memorywrap.data.rendered import SAMPLES
+from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import data_set, load_data
 from memorywrap.devices import use_threads
+from memorywrap.measures.first_guesses import guess_rates
 from memorywrap.training import finding
-from memorywrap.training.finding import first_guesses_of, learn_to_find
+from memorywrap.training.finding import learn_to_find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         )
         classifier.set_finder(finder)
         classifier.save_pretrained(options.checkpoint)
-    found = first_guesses_of(classifier, range(options.test_scenes))
+    found = guess_rates(classifier, compose_scenes(range(options.test_scenes), "test"))
     print(f"first guesses on {options.test_scenes} composed photographs: the answer is")
     for what, share in found.items():
         print(f"  {what}: {100 * share:.1f} %")

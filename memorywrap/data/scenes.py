@@ -9,11 +9,12 @@ into the picture, are in both.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+from tqdm import tqdm
 
 from memorywrap.data.digits.fonts import Font, find_fonts, font_glyph
 from memorywrap.data.digits.painting import any_colour, two_colours
@@ -85,6 +86,12 @@ def compose_scene(
     if rng.random() < 0.25:
         _leaves(rng, ImageDraw.Draw(image), width, height)
     return Scene(_camera(rng, image), tuple(boxes), tuple(labels))
+
+
+def compose_scenes(seeds: Iterable[int], part: str) -> list[Scene]:
+    """`compose_scene` for each of some seeds, with a bar."""
+    bar = tqdm(seeds, desc="composing photographs", unit=" photographs")
+    return [compose_scene(seed, part) for seed in bar]
 
 
 def _number(rng: Rng, image: Image.Image, faces: Sequence[Font]) -> tuple[list[Box], list[int]]:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.others import render_others
-from memorywrap.data.scenes import compose_scene
+from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import Split
 from memorywrap.familiarity import fit_familiarity
 from memorywrap.measures.explanations import random_order
+from memorywrap.measures.first_guesses import chosen_squares, first_guesses
 from memorywrap.measures.reports import blank_figure
 from memorywrap.trust import (
     SIGNALS,
@@ -85,8 +85,8 @@ def fit_gauge(
         rendered, _ = render_others(LEARNED, seed, strangers)
         known = known[random_order(len(known), seed)[:LEARNED]]
         if in_scenes:
-            more = range(_SCENES, _SCENES + _SCENES_KNOWN)
-            known = torch.cat([known, chosen_squares(classifier, more, "learn").images])
+            more = compose_scenes(range(_SCENES, _SCENES + _SCENES_KNOWN), "learn")
+            known = torch.cat([known, chosen_squares(classifier, more).images])
         ours, theirs = classifier.encode(known), classifier.encode(rendered)
         classifier.set_familiarity(
             fit_familiarity(ours, theirs, classifier.encode(learned.images), seed)
@@ -94,11 +94,11 @@ def fit_gauge(
     fitted = {f"{name}, one half": learned}
     tested = {f"{name}, other half": kept, **exams}
     if in_scenes:
+        composed = compose_scenes(range(_SCENES), "learn")
+        others_composed = compose_scenes(range(_SCENES_TEST), "test")
         for where, how in (("squares set on", chosen_squares), ("first guesses on", first_guesses)):
-            fitted[f"{where} composed photographs"] = how(classifier, range(_SCENES), "learn")
-            tested[f"{where} other composed photographs"] = how(
-                classifier, range(_SCENES_TEST), "test"
-            )
+            fitted[f"{where} composed photographs"] = how(classifier, composed)
+            tested[f"{where} other composed photographs"] = how(classifier, others_composed)
     if strangers:
         count = max(1, round(_STRANGERS * len(learned)))
         images, _ = render_others(count, seed + 1, strangers)
@@ -119,50 +119,25 @@ def fit_gauge(
             rows = [row for row, found in enumerate(kinds) if found == kind]
             others[f"{kind}s, rendered"] = images[rows]
     report["strangers"] = {
-        what: _doubted(classifier, gauge, images) for what, images in others.items()
+        what: {"images": len(images), **_doubt(gauge, _evidence(classifier, _of_none(images))[0])}
+        for what, images in others.items()
     }
     return gauge, report
-
-
-def chosen_squares(classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str) -> Split:
-    """What the model sees of composed photographs where a person sets the square, on each digit and never
-    quite exactly, and the digits."""
-    inputs, labels = [], []
-    for seed in tqdm(seeds, desc="squares", unit=" photographs"):
-        scene, rng = compose_scene(seed, part), np.random.default_rng(seed)
-        for (left, top, right, _), label in zip(scene.boxes, scene.labels, strict=True):
-            side = max(4, round((right - left) * np.exp(rng.normal(0, 0.08))))
-            x, y = (round(at + rng.normal(0, 0.05) * side) for at in (left, top))
-            inputs.append(classifier.input(scene.image, (x, y, x + side, y + side)))
-            labels.append(label)
-    return Split(torch.stack(inputs), torch.tensor(labels))
-
-
-def first_guesses(classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str) -> Split:
-    """What the model sees of composed photographs where it chooses the square itself, and the digits
-    that are there: -1 where none is."""
-    inputs, labels = [], []
-    for seed in tqdm(seeds, desc="first guesses", unit=" photographs"):
-        scene = compose_scene(seed, part)
-        box = classifier.suggest_box(scene.image)
-        inputs.append(classifier.input(scene.image, box))
-        label = scene.reads(box)
-        labels.append(-1 if label is None else label)
-    return Split(torch.stack(inputs), torch.tensor(labels))
 
 
 def _of_none(images: Tensor) -> Split:
     return Split(images, torch.full((len(images),), -1))
 
 
-def _doubted(classifier: MemoryWrapClassifier, gauge: TrustGauge, images: Tensor) -> dict[str, Any]:
-    found, _, _ = _evidence(classifier, _of_none(images))
-    known = found[:, SIGNALS.index("familiarity")]
-    return {
-        "images": len(images),
-        "trusted": float((gauge.probability(found) >= _SURE).double().mean()),
-        "unlike": float((known < 0).double().mean()),
-    }
+def _doubt(gauge: TrustGauge, found: Tensor) -> dict[str, float]:
+    """Shares of predictions by their signals: "trusted" by at least 0.95, "unlike" everything known."""
+    unlike = found[:, SIGNALS.index("familiarity")] < 0
+    trusted = gauge.probability(found) >= _SURE
+    return {"trusted": float(trusted.double().mean()), "unlike": float(unlike.double().mean())}
+
+
+def _doubt_in_words(found: dict[str, Any]) -> list[str]:
+    return [f"{100 * found[share]:.1f} %" for share in ("trusted", "unlike")]
 
 
 def compare(
@@ -186,8 +161,7 @@ def compare(
     report: dict[str, Any] = {
         "images": len(right),
         "accuracy": float(right.double().mean()),
-        "trusted": float((gauge.probability(found) >= _SURE).double().mean()),
-        "unlike": float((found[:, SIGNALS.index("familiarity")] < 0).double().mean()),
+        **_doubt(gauge, found),
     }
     judges = {"softmax": confidence, "gauge": gauge.probability(found)}
     places = torch.linspace(0, len(right) - 1, _POINTS).round().long()
@@ -237,8 +211,7 @@ def markdown(report: dict[str, Any]) -> str:
         ]
         difference = f"{1000 * found['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
         cells = [f"{found['images']:,}", f"{100 * found['accuracy']:.1f} %", *areas, difference]
-        doubt = [f"{100 * found[share]:.1f} %" for share in ("trusted", "unlike")]
-        lines.append(f"| {name} | {' | '.join([*cells, *errors, *doubt])} |")
+        lines.append(f"| {name} | {' | '.join([*cells, *errors, *_doubt_in_words(found)])} |")
     if report["strangers"]:
         lines += [
             "",
@@ -247,8 +220,7 @@ def markdown(report: dict[str, Any]) -> str:
             "| --- | ---: | ---: | ---: |",
         ]
     for name, found in report["strangers"].items():
-        doubt = [f"{100 * found[share]:.1f} %" for share in ("trusted", "unlike")]
-        lines.append(f"| {name} | {found['images']:,} | {' | '.join(doubt)} |")
+        lines.append(f"| {name} | {found['images']:,} | {' | '.join(_doubt_in_words(found))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.others import render_others
 from memorywrap.data.scenes import Scene, compose_scene
 from memorywrap.finder import SIZE, Finder
@@ -98,25 +97,6 @@ def squares_of(seeds: Sequence[int], part: str) -> Squares:
             inputs.append(to_input(scene.image, SIZE, box))
             wanted.append(_wanted(scene, box))
     return Squares(torch.stack(inputs), torch.tensor(wanted))
-
-
-def first_guesses_of(
-    classifier: MemoryWrapClassifier, seeds: Sequence[int], part: str = "test"
-) -> dict[str, float]:
-    """How often a first guess leads to an answer that is a digit of the number, and how often the square
-    lies on a digit and the answer is that digit; shares of composed photographs."""
-    in_number = on_digit = 0
-    for seed in tqdm(seeds, desc="first guesses", unit=" photographs"):
-        scene = compose_scene(seed, part)
-        box = classifier.suggest_box(scene.image)
-        prediction = classifier.predict(scene.image, box=box)
-        answer = int(prediction.classes[prediction.predicted])
-        in_number += answer in scene.labels
-        on_digit += answer == scene.reads(box)
-    return {
-        "a digit of the number": in_number / len(seeds),
-        "the digit in the square": on_digit / len(seeds),
-    }
 
 
 def _some_squares(rng: np.random.Generator, scene: Scene) -> list[Box]:
