@@ -85,9 +85,7 @@ class _Search:
         self.samples = torch.stack(
             [_moved(self.bank.images[source], *how) for how in self.alignments]
         )
-        place = torch.arange(size) * GRID // size
-        # (height, width): the number of the cell that a pixel belongs to
-        self.cell_of = place[:, None] * GRID + place
+        self.cell_of = cell_numbers(size)
 
     def run(self) -> PatchCounterfactual | None:
         """The fewest cells found that lead to the sample's class, in the fewest pieces."""
@@ -131,9 +129,7 @@ class _Search:
         return (logits[:, self.target] - others.amax(dim=1)).cpu() - _CLEAR
 
     def _picture(self, at: int, cells: Iterable[int]) -> Tensor:
-        chosen = torch.zeros(GRID * GRID, dtype=torch.bool)
-        chosen[list(cells)] = True
-        return torch.where(chosen[self.cell_of], self.samples[at], self.prediction.pixels)
+        return laid_over(self.prediction.pixels, self.samples[at], cells, self.cell_of)
 
     def _first_flips(
         self, order: list[list[int]], counts: tuple[int, ...]
@@ -194,6 +190,19 @@ class _Search:
         shift, mirrored = self.alignments[at]
         places = tuple(sorted(divmod(cell, GRID) for cell in cells))
         return PatchCounterfactual(self.source, places, shift, mirrored, self.samples[at], answer)
+
+
+def cell_numbers(size: int) -> Tensor:
+    """(size, size): the number of the cell that each pixel belongs to, row by row."""
+    place = torch.arange(size) * GRID // size
+    return place[:, None] * GRID + place
+
+
+def laid_over(picture: Tensor, sample: Tensor, cells: Iterable[int], cell_of: Tensor) -> Tensor:
+    """The picture (3, size, size) with the cells of these numbers taken from the sample, likewise."""
+    chosen = torch.zeros(GRID * GRID, dtype=torch.bool)
+    chosen[list(cells)] = True
+    return torch.where(chosen[cell_of], sample, picture)
 
 
 def _moved(pixels: Tensor, shift: tuple[int, int], mirrored: bool) -> Tensor:

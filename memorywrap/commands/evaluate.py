@@ -15,7 +15,9 @@ from memorywrap.data.sets import Split, data_names, describe, load_test
 from memorywrap.devices import use_threads
 from memorywrap.measures import accuracy, explanation_report, explanation_tables, reliance
 from memorywrap.measures.explanation_report import Sizes
+from memorywrap.measures.patches import measure_patches
 from memorywrap.measures.reports import write_report
+from memorywrap.prediction import GRID
 from memorywrap.training.recipes import BANK_SIZE
 
 
@@ -44,11 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure the explanations too, which takes minutes: writes explanations.md, .json, .png",
     )
     parser.add_argument(
+        "--patches",
+        action="store_true",
+        help="look for patch counterfactuals, too: how many are found, how small, how fast",
+    )
+    parser.add_argument(
+        "--second",
+        metavar="FOLDER",
+        help="a model trained independently: how often their pieces change its answer as well",
+    )
+    parser.add_argument(
         "--images",
         type=int,
         default=200,
         metavar="N",
-        help="test images to explain for that, at most (default: 200)",
+        help="test images to explain, or to look for pieces in, at most (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_machine(parser)
@@ -64,6 +76,10 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.explanations is not None and not classifier.has_memory:
         raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
+    if options.patches and not classifier.has_memory:
+        raise ValueError("--patches: this model has no memory that pieces could come from")
+    if options.second is not None and not options.patches:
+        raise ValueError("--second: it is asked about patch counterfactuals: add --patches")
     config = classifier.config
     data, test = load_test(options.data, config.classes, fetch=options.download)
     queries = classifier.encode(test.images)
@@ -100,6 +116,10 @@ def run(options: argparse.Namespace) -> int:
         }
     if not options.json:
         print(_evaluation_text(result), flush=True)
+    if options.patches:
+        result["patches"] = _measure_patches(options, classifier, test)
+        if not options.json:
+            print(_patches_text(result["patches"]), flush=True)
     if options.explanations is not None:
         report = _measure_explanations(options, classifier, test)
         result["explanations"] = report
@@ -120,6 +140,42 @@ def _measure_explanations(
     text, figure = explanation_tables.markdown(report), explanation_tables.draw(report)
     write_report(options.explanations, "explanations", report, text, figure)
     return report
+
+
+def _measure_patches(
+    options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
+) -> dict[str, Any]:
+    second = None
+    if options.second is not None:
+        second = loading.load_classifier(
+            options.second, device=options.device, fetch=options.download
+        )
+    return measure_patches(
+        classifier, test, images=options.images, second=second, seed=options.seed or 0
+    )
+
+
+def _patches_text(found: dict[str, Any]) -> str:
+    cells, taken = (
+        f"{of['median']:g} (half of them {of['quartiles'][0]:g} to {of['quartiles'][1]:g})"
+        if of["median"] is not None
+        else "-"
+        for of in (found["cells"], found["milliseconds"])
+    )
+    lines = [
+        "",
+        f"patch counterfactual found {rate_in_words(found['found'])}",
+        f"cells of {GRID * GRID}: {cells}; milliseconds: {taken}",
+    ]
+    if "changed" in found:
+        rates = {name: rate_in_words(rate) for name, rate in found.items() if "percent" in rate}
+        lines += [
+            f"the second model changes its answer, too {rates['changed']}; "
+            f"with as many cells elsewhere {rates['changed by chance']}",
+            f"and to the same class {rates['followed']}; "
+            f"with as many cells elsewhere {rates['followed by chance']}",
+        ]
+    return "\n".join(lines)
 
 
 def _evaluation_text(result: dict[str, Any]) -> str:

@@ -51,10 +51,10 @@ def reliance(classifier: MemoryWrapClassifier, embeddings: Tensor) -> dict[str, 
         opposed.append(((weights > 0) & others).any(dim=1))
         agreed.append(of_class[weights.argmax(dim=1)] == answers)
     return {
-        "necessity": _rate(torch.cat(changed)),
-        "follow_rate": _rate(torch.cat(followed)),
-        "counterfactuals": _rate(torch.cat(opposed)),
-        "explanation_accuracy": _rate(torch.cat(agreed)),
+        "necessity": rate(torch.cat(changed)),
+        "follow_rate": rate(torch.cat(followed)),
+        "counterfactuals": rate(torch.cat(opposed)),
+        "explanation_accuracy": rate(torch.cat(agreed)),
     }
 
 
@@ -68,7 +68,8 @@ def _answers(
     return classifier.read(queries, mask=mask).logits.argmax(dim=1).cpu(), asked
 
 
-def _rate(found: Tensor) -> dict[str, Any]:
+def rate(found: Tensor) -> dict[str, Any]:
+    """A share, from bool (images,): {"percent", "interval" (95 %, in percent), "images"}."""
     count, images = int(found.sum()), len(found)
     if images == 0:
         return {"percent": None, "interval": None, "images": 0}

@@ -44,6 +44,18 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert cli.main([*command[:-1]]) == 0
     assert "rows: true class" in capsys.readouterr().out
 
+    pieces = [*command, "--images", "2", "--patches", "--second", checkpoint]
+    assert cli.main(pieces) == 0
+    patches = json.loads(capsys.readouterr().out)["patches"]
+    assert patches["found"]["images"] == 2
+    assert patches["followed"]["percent"] in (100, None)  # it is the very same model
+    pieces.remove("--json")
+    assert cli.main(pieces) == 0
+    assert "the second model changes its answer, too" in capsys.readouterr().out
+    pieces.remove("--patches")
+    assert cli.main(pieces) == 2
+    assert "add --patches" in capsys.readouterr().err
+
     monkeypatch.setattr(explanation_report, "methods", lambda: ["integrated_gradients"])
     monkeypatch.setattr("memorywrap.explanation.integrated_gradients.MAX_STEPS", 9)
     few = partial(explanation_report.Sizes, perturbed=1, redraws=1)
