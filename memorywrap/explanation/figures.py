@@ -44,9 +44,6 @@ _QUIET: Colour = (96, 103, 112)
 _FRAME: Colour = (208, 212, 218)
 
 
-# Maps this much smaller than the input's are nothing but rounding.
-_ROUNDING = 1e-5
-
 _SIDE = 208  # of a picture in the paper's figure
 
 
@@ -81,16 +78,15 @@ def enlarged(image: Image.Image, side: int = 256) -> Image.Image:
 
 
 def overlay(
-    pixels: Tensor, attribution: Tensor, side: int = 256, *, least: float = 0.0
+    pixels: Tensor, attribution: Tensor, side: int = 256, *, full: float | None = None
 ) -> Image.Image:
     """An attribution map over a pale grey copy of its image: blue supports, orange opposes.
 
     Args:
         pixels: uint8 (3, height, width).
-        attribution: (3, height, width), any scale; summed over the channels. Full colour is the
-            99th percentile of its magnitude.
+        attribution: (3, height, width), any scale; summed over the channels.
         side: of the picture, in pixels.
-        least: what full colour stands for at least, so that rounding is not painted as a map.
+        full: what is painted in full colour; the map's own `strength` when not given.
     """
     grey = np.asarray(to_pil(pixels).convert("L"), dtype=np.float32)[..., None]
     # A faint drawing of the image stays visible under the colours, stretched to the same contrast
@@ -98,11 +94,22 @@ def overlay(
     low, high = np.quantile(grey, (0.02, 0.98))
     pale = 186 + 64 * np.clip((grey - low) / max(high - low, 1.0), 0, 1)
     by_pixel = attribution.sum(dim=0).numpy()
-    scale = max(float(np.quantile(np.abs(by_pixel), 0.99)), least)
-    strength = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
+    scale = strength(attribution) if full is None else full
+    depth = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
     colour = np.where(by_pixel[..., None] >= 0, SUPPORT.rgb, OPPOSE.rgb)
-    blended = pale * (1 - strength) + colour * strength
+    blended = pale * (1 - depth) + colour * depth
     return enlarged(Image.fromarray(blended.round().astype(np.uint8)), side)
+
+
+def strength(attribution: Tensor) -> float:
+    """How strong a map (3, height, width) is: the 99th percentile of its magnitude by pixel."""
+    return float(np.quantile(attribution.sum(dim=0).abs().numpy(), 0.99))
+
+
+def full_colour(explanation: Explanation) -> float:
+    """What full colour stands for in all maps of an explanation, so that they can be compared: the strength
+    of the strongest."""
+    return max(map(strength, (explanation.input_map, *explanation.memory_maps.values())))
 
 
 def most_support(attribution: Tensor) -> str:
@@ -166,20 +173,19 @@ def patch_part(patch: PatchCounterfactual) -> FigurePart:
 def figure_parts(
     explanation: Explanation, patch: PatchCounterfactual | None = None
 ) -> list[FigurePart]:
-    """Input, example, and counterfactual or contrast, each with its map, and the patch counterfactual,
-    as far as they exist."""
+    """Input, example, and counterfactual or contrast, each with its map on one scale, and the patch
+    counterfactual, as far as they exist."""
     prediction = explanation.prediction
-    side = prediction.pixels.shape[-1]
+    side, full = prediction.pixels.shape[-1], full_colour(explanation)
     parts = [
         FigurePart(
             "input",
             (f"predicted {prediction.classes[prediction.predicted]}",),
             to_pil(prediction.pixels),
-            overlay(prediction.pixels, explanation.input_map, side),
+            overlay(prediction.pixels, explanation.input_map, side, full=full),
             most_support(explanation.input_map),
         )
     ]
-    least = _ROUNDING * float(explanation.input_map.abs().max())
     for role in ("example", "counterfactual", "contrast"):
         index = getattr(prediction, role)
         if index is None:
@@ -190,7 +196,7 @@ def figure_parts(
                 role,
                 _details(role, prediction, index),
                 to_pil(pixels),
-                overlay(pixels, explanation.memory_maps[index], side, least=least),
+                overlay(pixels, explanation.memory_maps[index], side, full=full),
                 most_support(explanation.memory_maps[index]),
             )
         )

@@ -165,12 +165,18 @@ def test_percentages_are_never_rounded_to_certainty(part, text):
     assert percent(part) == text
 
 
-def test_rounding_is_not_painted_as_a_map() -> None:
-    pixels = torch.full((3, 8, 8), 200, dtype=torch.uint8)
-    faint = 1e-7 * torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
-    blank = overlay(pixels, torch.zeros(3, 8, 8), 8)
-    assert np.array_equal(np.asarray(overlay(pixels, faint, 8, least=1e-3)), np.asarray(blank))
-    assert not np.array_equal(np.asarray(overlay(pixels, faint, 8)), np.asarray(blank))
+def test_the_maps_of_an_explanation_are_on_one_scale(explanation):
+    """A map ten times weaker looks weaker, and rounding is not painted as a map."""
+    example = explanation.prediction.example
+
+    def colours(times: float) -> np.ndarray:
+        maps = explanation.memory_maps | {example: times * explanation.input_map}
+        scaled = replace(explanation, memory_maps=maps)
+        return np.asarray(figure_parts(scaled)[1].map).astype(int)
+
+    blank = colours(0)
+    full, tenth, rounding = (np.abs(colours(t) - blank).mean() for t in (1, 0.1, 1e-6))
+    assert rounding < 0.5 < tenth < full / 3
 
 
 @pytest.mark.parametrize(
