@@ -15,8 +15,8 @@ from torch.nn import functional
 
 REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
 
-_HIDDEN = 64
-_STEPS, _BATCH, _RATE, _DECAY = 2000, 512, 2e-3, 0.05
+_HIDDEN = 256
+_STEPS, _BATCH, _RATE, _DECAY = 6000, 512, 2e-3, 0.5
 
 
 @dataclass(frozen=True, eq=False)

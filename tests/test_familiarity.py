@@ -17,6 +17,13 @@ def clouds(count: int, away: float, seed: int) -> torch.Tensor:
     return torch.randn(count, 8, generator=generator) + away * torch.arange(8) / 8
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_steps():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memorywrap.familiarity._STEPS", 1000)
+        yield
+
+
 @pytest.fixture(scope="module")
 def learned() -> Familiarity:
     return fit_familiarity(clouds(2000, 0, 0), clouds(2000, 3, 1), clouds(2000, 0, 2))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.others import render_others
+from memorywrap.data.others import letters_of, render_others
 from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import Split
 from memorywrap.familiarity import fit_familiarity
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEARNED = 10_000  # pictures of each side, known and not, that familiarity is learned from
-_SCENES, _SCENES_TEST, _TEST_STRANGERS = 600, 400, 3_000
+_SCENES, _SCENES_TEST, _TEST_STRANGERS, _TWINS = 600, 400, 3_000, 600
 _SCENES_KNOWN = 2_400  # whose squares familiarity is learned from as well
-_STRANGERS = 0.15  # pictures of none for each held-out image that the gauge is fitted on
+_STRANGERS = 0.2  # pictures of none for each held-out image that the gauge is fitted on
 _SURE = 0.95  # a trust that a person will rely on
 _REDRAWS = 400  # bootstrap samples behind the interval of a difference
 _POINTS = 101  # of a curve in the report
@@ -118,6 +118,9 @@ def fit_gauge(
         for kind in strangers:
             rows = [row for row, found in enumerate(kinds) if found == kind]
             others[f"{kind}s, rendered"] = images[rows]
+    if in_scenes and "letter" in strangers:
+        images, _ = render_others(_TWINS, seed, ["letter"], "twins")
+        others[f"letters like digits ({' '.join(letters_of('twins'))}), rendered"] = images
     report["strangers"] = {
         what: {"images": len(images), **_doubt(gauge, _evidence(classifier, _of_none(images))[0])}
         for what, images in others.items()

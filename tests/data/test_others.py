@@ -16,11 +16,13 @@ def test_they_are_the_same_for_the_same_seed_and_of_the_kinds_asked_for():
     assert not torch.equal(first, other)
     assert set(render_others(60, 0, list(KINDS), fonts=[])[1]) == set(KINDS)
     assert len(render_others(0, 0, ["letter"], fonts=[])[0]) == 0
+    assert len(render_others(20, 0, ["letter"], "twins", fonts=[])[0]) == 20
 
 
 def test_no_form_of_a_letter_is_learned_from_and_tested_on():
-    learned, tested = letters_of("learn"), letters_of("test")
+    learned, tested, twins = (letters_of(part) for part in ("learn", "test", "twins"))
     assert not set(learned) & set(tested)
+    assert not set(twins) & set(learned + tested)
     # Capitals whose small letter is the same, but for its size.
     alike = set("CJKMOPSUVWXYZ")
     assert (
