@@ -271,6 +271,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
+        also: Sequence[int] = (),
     ) -> Explanation: ...
 
     @overload
@@ -284,6 +285,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
+        also: Sequence[int] = (),
     ) -> list[Explanation]: ...
 
     @torch.inference_mode(mode=False)  # which knows no gradients
@@ -297,6 +299,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         steps: int | None = None,
         against: int | None = None,
         without: Sequence[int] = (),
+        also: Sequence[int] = (),
     ) -> Explanation | list[Explanation]:
         """Explain the prediction for an image, or for each of a list, all in common batches.
 
@@ -309,6 +312,8 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             steps: path steps; chosen by the completeness error when not given.
             against: attribute how far the predicted class is above this class instead.
             without: bank indices of memory samples to do without, this once.
+            also: bank indices of samples whose maps are wanted beside those of example, counterfactual
+                and contrast; those that the prediction did not use have none.
 
         Raises:
             ImageError: an input that is not a usable image.
@@ -336,6 +341,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             baseline=baseline,
             steps=steps,
             against=against,
+            also=also,
         )
         return explanations if many else explanations[0]
 

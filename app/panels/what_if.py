@@ -15,6 +15,7 @@ from app.uploads import ArgumentError, speaks
 from memorywrap import MemoryBank, Prediction, flip_set
 from memorywrap.bank import bank_picture
 from memorywrap.edits import MOST, Edit, parsed
+from memorywrap.explanation.figures import full_colour, overlay
 
 _COLUMNS = 20  # samples in a row of the picture that all thumbnails are cut from
 _TAKEN_AWAY = 20  # samples, at most, in asking what holds an answer
@@ -31,6 +32,7 @@ class WhatIf:
         with self.fold:
             self.sprite = place()
             self.html = place()
+            self.sample = place()
         self.edit = gr.HTML(
             value=None,
             html_template="",
@@ -38,13 +40,14 @@ class WhatIf:
             apply_default_css=False,
             elem_id="mw-edit",
         )
-        self.outputs = [self.sprite, self.html]
+        self.outputs = [self.sprite, self.html, self.sample]
 
     def shows(self, subject: Subject | None) -> Updates:
         prediction = None if subject is None else subject.prediction
         if subject is None or prediction is None or prediction.bank is None:
-            return {self.html: render("what_if_empty")}
-        return {self.html: html(prediction, subject.edited or prediction, subject.edits)}
+            return {self.html: render("what_if_empty"), self.sample: ""}
+        shown = html(prediction, subject.edited or prediction, subject.edits)
+        return {self.html: shown, self.sample: ""}
 
     def wire(self) -> None:
         # The pictures of the memory are most of the page's bytes, and the same from answer to answer:
@@ -53,6 +56,8 @@ class WhatIf:
             given = [self._story.session, self._story.model]
             event(speaks(self.opened), given, self.sprite, **PRIVATE)
         self._story.on(self.edit.edit, self.asked, [self.edit], **ANSWER)
+        given = [self._story.session, self.edit]
+        self.edit.select(speaks(self.chosen), given, self.sample, **PRIVATE)
 
     def opened(self, session: Session, model: str) -> str:
         """The pictures of the memory as a visitor has edited it; nothing where there is no memory."""
@@ -60,6 +65,31 @@ class WhatIf:
             return sprite(self._story.models.edited(model, session.edits.get(model, ())))
         except ModelError:  # which is said where the answer stands
             return ""
+
+    def chosen(self, session: Session, asked: Any) -> str:
+        """The map of a sample that was clicked, and what it adds to the answer: JSON of {"chosen":
+        bank index}."""
+        subject = session.subject
+        prediction = None if subject is None else subject.edited or subject.prediction
+        if subject is None or prediction is None or prediction.bank is None:
+            return ""
+        index = _single(asked).get("chosen")
+        if index not in prediction.used:  # which is said beside its picture
+            return ""
+        models = self._story.models
+        explanation = models.explain(models.get(subject.model), prediction, also=[index])
+        return render(
+            "what_if_sample",
+            index=index,
+            adds=explanation.memory_contributions[index],
+            predicted=prediction.classes[prediction.predicted],
+            pixels=prediction.bank.images[index],
+            map=overlay(
+                prediction.bank.images[index],
+                explanation.memory_maps[index],
+                full=full_colour(explanation),
+            ),
+        )
 
     def asked(self, session: Session, asked: Any) -> Updates:
         """An edit was asked for: JSON of {name: value}, with one of the names of `Edit.kind`, or "undo",

@@ -1,5 +1,5 @@
 // Edits of the memory. The panel's HTML is replaced at each answer, so clicks are caught at the document.
-// value: JSON of one edit. Event: 'edit'.
+// value: JSON of one edit, or of the sample that was chosen. Events: 'edit', 'select'.
 const panel = () => document.getElementById('mw-what-if');
 
 function choose(sample) {
@@ -17,6 +17,8 @@ function choose(sample) {
   const button = chosen.querySelector('button');
   button.textContent = sample.dataset.gone ? 'Put it back' : 'Take it away';
   button.dataset.edit = sample.dataset.gone ? 'restore' : 'remove';
+  props.value = JSON.stringify({ chosen: Number(sample.dataset.index) });
+  trigger('select');
 }
 
 function valueOf(kind) {

@@ -29,8 +29,8 @@ class Explanation:
         method, baseline: how it was attributed.
         against: index of the class whose logit is subtracted; None for the plain view.
         input_map: (3, height, width), in units of the logit for integrated gradients.
-        memory_maps: the same for example, counterfactual and contrast, by bank index. The contrast
-            is attributed as if it stood beside the used samples: it has no weight at the end of the
+        memory_maps: the same for example, counterfactual and contrast, and for the samples that were
+            asked for, by bank index. The contrast is attributed as if it stood beside the used samples: it has no weight at the end of the
             path, but may have some on the way.
         integral: steps, contributions and completeness error of integrated gradients; None for
             methods that promise no completeness.
@@ -104,6 +104,7 @@ def explain(
     baseline: str = DEFAULT,
     steps: int | None = None,
     against: int | None = None,
+    also: Sequence[int] = (),
 ) -> list[Explanation]:
     """Attribute predictions to the pixels of their input, example, counterfactual or contrast.
 
@@ -113,13 +114,14 @@ def explain(
         cache: the embedding function with its path embeddings, kept between calls.
         method: one of `methods()`.
         against: attribute how far the predicted class is above this class instead.
+        also: bank indices of used samples whose maps are wanted as well.
 
     Raises:
         ValueError: a prediction used no memory, unknown method or baseline, fewer than one step.
     """
     if method not in methods():
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
-    cases = [_case(prediction, against) for prediction in predictions]
+    cases = [_case(prediction, against, also) for prediction in predictions]
     found = METHODS[method].attribute(
         cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
     )
@@ -129,11 +131,12 @@ def explain(
     ]
 
 
-def _case(prediction: Prediction, against: int | None) -> Case:
+def _case(prediction: Prediction, against: int | None, also: Sequence[int]) -> Case:
     """What is attributed of a prediction, on the device of its bank's embeddings."""
     bank = prediction.require_bank()
     used, contrast, device = prediction.used, prediction.contrast, bank.embeddings.device
-    shown = [i for i in (prediction.example, prediction.counterfactual) if i is not None]
+    wanted = dict.fromkeys((prediction.example, prediction.counterfactual, *also))
+    shown = [index for index in wanted if index in used]
     beside = None
     if contrast is not None:
         beside = (to_unit(bank.images[contrast], device), bank.keys[contrast])

@@ -226,6 +226,7 @@ def test_the_memory_is_edited_and_put_back(visit):
     number = used.get_attribute("data-index")
     used.click()
     expect(tab.locator(".mw-chosen")).to_contain_text(f"memory no. {number}")
+    expect(tab.locator(".mw-seen")).to_contain_text(f"Memory no. {number}")
     tab.get_by_role("button", name="Take it away").click()
     gone = tab.locator(f".mw-samples [data-index='{number}']")
     expect(gone).to_have_class(re.compile("mw-gone"))

@@ -217,3 +217,15 @@ def test_a_model_without_memory_cannot_be_explained_by_memory() -> None:
     config = Config(title="plain", encoder="compact", classes=CLASSES, variant="std")
     with pytest.raises(ValueError, match="no memory bank"):
         explanation(MemoryWrapClassifier(config).eval())
+
+
+def test_samples_that_are_asked_for_have_maps_too(classifier) -> None:
+    """Maps, added up, are contributions."""
+    prediction = classifier.predict(tiny.picture())
+    plain = classifier.explain(prediction, steps=4)
+    wanted = next(index for index in prediction.used if index not in plain.memory_maps)
+    unused = next(i for i in range(len(prediction.bank)) if i not in prediction.used)
+    more = classifier.explain(prediction, steps=4, also=[wanted, unused, prediction.example])
+    assert set(more.memory_maps) == {*plain.memory_maps, wanted}
+    total = float(more.memory_maps[wanted].sum())
+    assert total == pytest.approx(more.memory_contributions[wanted], rel=1e-3, abs=1e-5)

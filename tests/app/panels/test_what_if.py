@@ -126,3 +126,23 @@ def test_every_sample_says_what_it_is_and_weighs():
     assert shown.count("mw-weighs") == len(prediction.used)
     gone = model.predict(tiny.picture(), without=[4])
     assert html(prediction, gone, ()).count(" mw-gone") == 1
+
+
+def test_a_sample_that_is_clicked_gets_its_map_and_what_it_adds(panel, session):
+    used = session.subject.prediction.used[-1]
+    shown = panel.chosen(session, json.dumps({"chosen": used}))
+    model = panel._story.models.get("digits")
+    adds = model.explain(session.subject.prediction).memory_contributions[used]
+    assert f"Memory no. {used}" in shown and f"{abs(adds):.2f}" in shown
+    assert shown.count("<img") == 2
+    ask(panel, session, remove=used)
+    assert panel.chosen(session, json.dumps({"chosen": used})) == ""  # it takes no part any more
+    other = session.subject.edited.used[0]
+    assert f"Memory no. {other}" in panel.chosen(session, json.dumps({"chosen": other}))
+
+
+def test_an_edit_puts_the_map_of_a_sample_away(panel, session):
+    assert ask(panel, session, remove=session.subject.prediction.used[0])[panel.sample] == ""
+    assert panel.shows(None)[panel.sample] == ""
+    with pytest.raises(ValueError, match="not understood"):
+        panel.chosen(session, "[1]")
