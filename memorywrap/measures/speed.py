@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import captum.attr
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -271,8 +272,9 @@ def _inputs(classifier: MemoryWrapClassifier) -> Tensor:
 
 
 def _photograph(pixels: Tensor) -> Image.Image:
-    """A picture of 800 x 600 with a part that resembles the memory."""
-    canvas = Image.new("RGB", (800, 600), (120, 118, 110))
+    """A picture of 800 x 600, blurred patches all over, with a part that resembles the memory."""
+    patches = np.random.default_rng(0).integers(60, 200, (60, 80, 3), dtype=np.uint8)
+    canvas = Image.fromarray(patches).resize((800, 600), Image.Resampling.BICUBIC)
     canvas.paste(to_pil(pixels).resize((300, 300)), (380, 160))
     return canvas
 
