@@ -10,9 +10,13 @@ try:
 except ImportError:
     spaces = None
 
-from app.models import Models
-from app.page import build, launch_options
-from app.zero_gpu import BorrowingModels
+from app.temporary import OwnFolder
+
+folder = OwnFolder()  # before Gradio looks for one
+
+from app.models import Models  # noqa: E402
+from app.page import build, launch_options  # noqa: E402
+from app.zero_gpu import BorrowingModels  # noqa: E402
 
 # The package is there on every Gradio Space; this variable, which it reads itself, on ZeroGPU only.
 _ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
@@ -36,3 +40,4 @@ if __name__ == "__main__":
         demo.launch(**launch_options())
     finally:
         models.close()
+        folder.close()

@@ -37,6 +37,9 @@ def main() -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+    from app.temporary import OwnFolder
+
+    folder = OwnFolder()
     print("Loading the page …", flush=True)  # imports take seconds
     from app.models import Models
     from app.page import build, launch_options
@@ -50,6 +53,7 @@ def main() -> None:
         build(models).launch(server_name=options.host, server_port=options.port, **launch_options())
     finally:
         models.close()
+        folder.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from app.api import add_endpoints
 from app.gradio_patches import GuardedBlocks
+from app.guard import Guard
 from app.html import place, render, static
 from app.models import Models
 from app.panels.answer import Answer
@@ -19,11 +20,14 @@ from app.panels.picture import Picture
 from app.panels.settings import Settings
 from app.panels.top import Top
 from app.panels.what_if import WhatIf
-from app.session import KEPT
 from app.shell import Shell
 from app.story import Story
+from app.temporary import KEPT
 from app.theme import theme
 from memorywrap.images import MAX_BYTES
+
+# Each is a visitor, or a program that asked once, and takes some 80 kB.
+_SESSIONS = 600
 
 
 def build(models: Models) -> gr.Blocks:
@@ -53,7 +57,7 @@ def build(models: Models) -> gr.Blocks:
         settings.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
-    return demo.queue(max_size=60, default_concurrency_limit=2)
+    return demo.queue(max_size=60, default_concurrency_limit=2, api_open=False)
 
 
 def launch_options() -> dict[str, Any]:
@@ -70,5 +74,6 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "app_kwargs": {"middleware": [Middleware(Shell)]},
+        "app_kwargs": {"middleware": [Middleware(Guard), Middleware(Shell)]},
+        "state_session_capacity": _SESSIONS,
     }

@@ -18,10 +18,6 @@ from memorywrap.checkpoints.config import library_versions
 from memorywrap.edits import Edit
 from memorywrap.images import Box, ImageError, read_image, refuse_plain
 
-KEPT = (
-    3600  # seconds that an upload stays on the server at least, and a session after its last event
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Subject:

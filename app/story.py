@@ -10,7 +10,8 @@ from gradio.components import Component
 
 from app.html import place, render
 from app.models import Models
-from app.session import KEPT, Session, Subject
+from app.session import Session, Subject
+from app.temporary import KEPT
 from app.uploads import speaks
 
 Updates = dict[Any, Any]  # component -> its update; what is left out stays as it is

@@ -152,7 +152,7 @@ def test_the_table_of_times_has_the_rows_of_bench():
 
 
 def test_how_long_images_are_kept_is_what_the_page_does():
-    from app.page import KEPT
+    from app.temporary import KEPT
 
     assert KEPT == 3600 and "between one and two hours" in DOCUMENTS[0].read_text("utf-8")
 

@@ -9,17 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.slow
-def test_stopped_while_it_prepares_the_memory_it_ends_without_a_crash(tmp_path):
+def started(folder: Path) -> tuple[subprocess.Popen, str]:
+    """The page in a process of its own, once it listens, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--host", "127.0.0.1", "--port", port],
         cwd=REPOSITORY,
@@ -28,13 +29,36 @@ def test_stopped_while_it_prepares_the_memory_it_ends_without_a_crash(tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     )
+    for line in process.stdout:
+        if "Running on" in line:
+            break
+    return process, f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.slow
+def test_stopped_while_it_prepares_the_memory_it_ends_without_a_crash(tmp_path):
+    process, _ = started(tmp_path)
     try:
-        for line in process.stdout:
-            if "Running on" in line:
-                break
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert "terminate called" not in rest
     assert process.returncode in (0, 130, -signal.SIGINT), rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_a_page_is_open_it_leaves_no_file(tmp_path, how):
+    """An open page holds a connection that Gradio does not end in time."""
+    process, url = started(tmp_path)
+    try:
+        files = {"files": ("a.png", b"not even a picture", "image/png")}
+        assert httpx.post(f"{url}/gradio_api/upload", files=files, timeout=60).status_code == 200
+        assert list(tmp_path.rglob("a.png"))
+        with httpx.stream("GET", f"{url}/gradio_api/heartbeat/abc", timeout=60):
+            process.send_signal(how)
+            process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.models import Models
-from app.page import KEPT, build, launch_options
+from app.page import build, launch_options
+from app.temporary import KEPT
 
 
 def test_every_panel_stands_on_the_page_with_a_name_for_the_style_sheet(page_checkpoints):

@@ -1,0 +1,305 @@
+"""Who and what gets in and out: a layer in front of every route, Gradio's own among them.
+
+Gradio brings some eighty routes, of which the page needs twenty; one fetches any address, others run
+what the page has no use for. Here only those exist that are listed, a request has bounds before anything
+reads it, and what goes out says what a browser may do with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from gradio.utils import get_upload_folder
+
+from memorywrap.images import MAX_BYTES
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+ENDPOINTS = ("models", "classify", "explain", "whatif")
+_NAMED = f"({'|'.join(ENDPOINTS)})"
+_GRADIO = "/gradio_api"
+
+# method -> paths that exist
+_ROUTES = {
+    "GET": re.compile(
+        r"/|/config|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/.*"
+        rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|heartbeat/\w+|file=.*"
+        rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
+    ),
+    "POST": re.compile(rf"{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"),
+}
+_ROUTES["HEAD"] = _ROUTES["GET"]
+
+_UPLOAD = MAX_BYTES + 1_000_000  # bytes of a request that carries files
+_OTHER = 1_000_000  # of any other: settings, edits, a drawing
+_PARTS = 20  # of a form
+_PAUSE, _WHOLE = 20, 120  # seconds between two pieces of a body, and for all of it
+_UNFINISHED = 400  # requests whose bodies are on their way
+# Requests of one address: a class behind one router is one address.
+_PER_SECOND, _AT_ONCE = 1000, 5000
+_ADDRESSES = 10_000  # that are remembered
+
+_POLICY = (
+    "default-src 'self'; "
+    # Gradio's page has inline scripts, and makes functions of the scripts of its parts.
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; "
+    # A Space is shown within the site that hosts it.
+    "frame-ancestors 'self' https://huggingface.co https://*.huggingface.co https://*.hf.space"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Refused(Exception):
+    """A request that goes no further: status, a sentence, and headers of its own."""
+
+    def __init__(self, status: int, sentence: str, *headers: tuple[bytes, bytes]):
+        super().__init__(sentence)
+        self.status, self.sentence, self.headers = status, sentence, headers
+
+
+class Guard:
+    """ASGI middleware, the outermost.
+
+    Args:
+        app: what it stands before.
+        password: "name:password" that whoever asks has to know; $MEMORYWRAP_AUTH when not given, and
+            nobody has to know anything where that is empty.
+    """
+
+    def __init__(self, app: App, password: str | None = None):
+        self.app = app
+        given = os.environ.get("MEMORYWRAP_AUTH", "") if password is None else password
+        self._password = base64.b64encode(given.encode()) if given else b""
+        self._unfinished = 0
+        self._buckets: dict[
+            str, tuple[float, float]
+        ] = {}  # address -> what is left, and since when
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # there are no websockets here
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                kept = [
+                    pair
+                    for pair in message["headers"]
+                    if not pair[0].lower().startswith(b"access-control-")
+                ]
+                message = {**message, "headers": [*kept, *_HEADERS]}
+            await send(message)
+
+        try:
+            headers = {name.lower(): value for name, value in scope["headers"]}
+            self._admit(scope, headers)
+            scope = {**scope, "headers": _understood(scope["headers"])}
+            if scope["method"] == "POST":
+                await self._with_bounds(scope, headers, receive, send_on)
+            else:
+                await self.app(scope, receive, send_on)
+        except Refused as refusal:
+            if not started:
+                await _answer(send_on, refusal)
+        except Exception as error:
+            # Gradio fails where a request makes no sense; it is told to nobody what that looks like inside.
+            _log.warning("%s of %s failed: %s", scope["method"], _shown(scope), _shown_error(error))
+            _log.debug("failed", exc_info=True)
+            if not started:
+                wrong = isinstance(error, (LookupError, TypeError, ValueError, AttributeError))
+                await _answer(
+                    send_on,
+                    Refused(400, "The request is not understood.")
+                    if wrong
+                    else Refused(500, "Something went wrong on the server: please try again."),
+                )
+
+    def _admit(self, scope: Message, headers: dict[bytes, bytes]) -> None:
+        """Raises `Refused` for whoever does not get in."""
+        address = (scope.get("client") or ("",))[0]
+        if not self._in_time(address):
+            raise Refused(
+                429,
+                "Too many requests from this address: please wait a moment.",
+                (b"retry-after", b"5"),
+            )
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        routes = _ROUTES.get(scope["method"])
+        if routes is None:
+            raise Refused(405, "This method is not known here.")
+        if not routes.fullmatch(path) or not _is_ours(path):
+            raise Refused(404, "There is nothing here.")
+        if scope["method"] == "POST" and _is_foreign(scope, headers):
+            raise Refused(403, "Requests from other sites are not answered.")
+        if self._password and not _knows(headers.get(b"authorization", b""), self._password):
+            raise Refused(
+                401,
+                "Please give the name and the password of this page.",
+                (b"www-authenticate", b'Basic realm="Memory Wrap", charset="UTF-8"'),
+            )
+
+    def _in_time(self, address: str) -> bool:
+        now = time.monotonic()
+        left, since = self._buckets.get(address, (_AT_ONCE, now))
+        left = min(_AT_ONCE, left + (now - since) * _PER_SECOND)
+        if len(self._buckets) > _ADDRESSES:
+            self._buckets.clear()
+        self._buckets[address] = (max(left - 1, 0), now)
+        return left >= 1
+
+    async def _with_bounds(
+        self, scope: Message, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        """Passes a request on whose body is read within bounds of size and time."""
+        if self._unfinished >= _UNFINISHED:
+            raise Refused(
+                503,
+                "Many people are uploading right now: please try again.",
+                (b"retry-after", b"5"),
+            )
+        body = _Body(receive, headers, is_upload=scope["path"].endswith("/upload"))
+        self._unfinished += 1
+        try:
+            await self.app(scope, body.receive, send)
+        finally:
+            self._unfinished -= 1
+            if body.refusal is not None:  # which the app may have taken for something else
+                raise body.refusal
+
+
+class _Body:
+    """The body of a request as it comes in."""
+
+    def __init__(self, receive: Receive, headers: dict[bytes, bytes], *, is_upload: bool):
+        self._receive = receive
+        self.refusal: Refused | None = None
+        self._most = _UPLOAD if is_upload else _OTHER
+        self._size, self._done, self._begun = 0, False, time.monotonic()
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._most:
+            raise self._too_large()
+        boundary = re.search(rb'boundary="?([^";]+)', headers.get(b"content-type", b""))
+        self._boundary = b"--" + boundary[1] if boundary else b""
+        self._parts, self._tail = 0, b""
+
+    async def receive(self) -> Message:
+        if self._done:
+            return await self._receive()
+        left = self._begun + _WHOLE - time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), min(_PAUSE, max(left, 0)))
+        except TimeoutError:
+            raise self._refuse(
+                408, "The request took too long to arrive: please try again."
+            ) from None
+        self._done = not message.get("more_body", False)
+        piece = message.get("body", b"")
+        self._size += len(piece)
+        if self._size > self._most:
+            raise self._too_large()
+        if self._boundary:
+            seen = self._tail + piece
+            self._parts += seen.count(self._boundary)
+            # What is shorter than a boundary holds none, and may be the beginning of one.
+            self._tail = seen[len(seen) - len(self._boundary) + 1 :] if piece else self._tail
+            if self._parts > _PARTS + 1:  # one closes the last part
+                raise self._refuse(413, f"A form may have {_PARTS} parts at most.")
+        return message
+
+    def _too_large(self) -> Refused:
+        return self._refuse(
+            413,
+            "The file is over 10 MB: please upload a smaller one."
+            if self._most == _UPLOAD
+            else "The request is over 1 MB: please see the API page for what to send.",
+        )
+
+    def _refuse(self, status: int, sentence: str) -> Refused:
+        self._done = True
+        self.refusal = Refused(status, sentence)
+        return self.refusal
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file that is asked for lies in the upload folder: no address is fetched."""
+    _, is_file, name = path.partition(f"{_GRADIO}/file=")
+    if not is_file:
+        return True
+    asked = Path(unquote(name))
+    return asked.is_relative_to(get_upload_folder()) and ".." not in asked.parts
+
+
+def _is_foreign(scope: Message, headers: dict[bytes, bytes]) -> bool:
+    """Whether a page of another site asks. Programs name no site."""
+    fetched = headers.get(b"sec-fetch-site")
+    if fetched is not None:
+        return fetched not in (b"same-origin", b"none")
+    origin = headers.get(b"origin")
+    if origin is None:
+        return False
+    hosts = (headers.get(b"host"), headers.get(b"x-forwarded-host"))
+    return urlsplit(origin).netloc not in hosts
+
+
+def _knows(authorization: bytes, password: bytes) -> bool:
+    scheme, _, given = authorization.partition(b" ")
+    return scheme.lower() == b"basic" and hmac.compare_digest(given.strip(), password)
+
+
+def _understood(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without ranges of a file that Gradio stumbles over: then the whole file is sent."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() != b"range" or re.fullmatch(rb"bytes=\d+-\d*", value)
+    ]
+
+
+def _shown(scope: Message) -> str:
+    """A path as it may stand in a log: no new line, no picture, no end."""
+    return ascii(scope["path"][:80])
+
+
+def _shown_error(error: Exception) -> str:
+    return f"{type(error).__name__} {str(error)[:200]!a}"
+
+
+async def _answer(send: Send, refusal: Refused) -> None:
+    body = json.dumps({"detail": refusal.sentence}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *refusal.headers,
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,213 @@
+"""Who and what gets in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio.utils import get_upload_folder
+
+from app import guard
+from app.guard import Guard
+
+UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
+
+
+async def echo(scope, receive, send):
+    """Answers with the size of the body, whatever is asked."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    headers = [(b"access-control-allow-origin", b"*"), (b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+def ask(method: str, path: str, app=echo, password: str = "", **options) -> httpx.Response:
+    async def once() -> httpx.Response:
+        transport = httpx.ASGITransport(Guard(app, password))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(once())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/assets/index.js", 200),
+        ("GET", "/gradio_api/info", 200),
+        ("GET", "/gradio_api/heartbeat/abc", 200),
+        ("POST", UPLOAD, 200),
+        ("POST", "/gradio_api/call/classify", 200),
+        ("POST", "/gradio_api/call/v2/explain/", 200),
+        ("POST", "/gradio_api/call/opened", 404),  # one of the page's own events
+        ("POST", "/gradio_api/call/classify%0aforged", 404),
+        ("POST", "/gradio_api/run/explain", 404),
+        ("POST", "/gradio_api/component_server", 404),
+        ("POST", "/gradio_api/process_recording", 404),
+        ("GET", "/gradio_api/deep_link", 404),
+        ("GET", "/gradio_api/proxy=http://a.host/", 404),
+        ("GET", "/gradio_api/custom_component/a/client/t/f.js", 404),
+        ("GET", "/monitoring", 404),
+        ("GET", "/nothing", 404),
+        ("GET", UPLOAD, 404),
+        ("OPTIONS", JOIN, 405),
+        ("PUT", "/", 405),
+    ],
+)
+def test_only_what_the_page_needs_exists(method, path, status):
+    assert ask(method, path).status_code == status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://a.host/x",
+        "https:/a.host/x",
+        "/etc/passwd",
+        "{folder}/../x",
+        "data:,x",
+        "{folder}x/y",
+    ],
+)
+def test_only_uploads_are_handed_out_and_no_address_is_fetched(name):
+    folder = get_upload_folder()
+    assert ask("GET", f"/gradio_api/file={folder}/a/b.png").status_code == 200
+    assert ask("GET", f"/gradio_api/file={name.format(folder=folder)}").status_code == 404
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it():
+    for path in ("/", "/nothing"):
+        headers = ask("GET", path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # a program
+        ({"Origin": "http://page"}, 200),
+        ({"Origin": "http://evil", "X-Forwarded-Host": "evil"}, 200),  # behind a proxy
+        ({"Origin": "http://evil"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_pages_of_other_sites_may_not_ask(headers, status):
+    assert ask("POST", JOIN, headers=headers).status_code == status
+
+
+def test_a_password_is_asked_for_where_one_is_set():
+    refused = ask("GET", "/", password="class:secret")
+    assert refused.status_code == 401 and "Basic" in refused.headers["www-authenticate"]
+    assert ask("GET", "/", password="class:secret", auth=("class", "wrong")).status_code == 401
+    assert ask("GET", "/", password="class:secret", auth=("class", "secret")).status_code == 200
+    umlaut = httpx.BasicAuth("klasse", "schlüssel")
+    assert ask("GET", "/", password="klasse:schlüssel", auth=umlaut).status_code == 200
+
+
+def test_large_requests_are_refused_before_they_are_read(monkeypatch):
+    monkeypatch.setattr(guard, "_UPLOAD", 2000)
+    monkeypatch.setattr(guard, "_OTHER", 100)
+    assert ask("POST", UPLOAD, content=b"x" * 2000).text == "2000"
+    assert ask("POST", JOIN, content=b"x" * 100).text == "100"
+    assert ask("POST", UPLOAD, content=b"x" * 2001).status_code == 413
+    assert ask("POST", JOIN, content=b"x" * 101).status_code == 413
+
+    async def pieces():
+        for _ in range(30):
+            yield b"x" * 100
+
+    assert ask("POST", UPLOAD, content=pieces()).status_code == 413  # it names no length
+    assert ask("POST", UPLOAD, headers={"Content-Length": "-1"}).status_code == 413
+
+
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_a_form_has_few_parts_however_it_is_cut_into_pieces(size):
+    def form(parts: int) -> bytes:
+        part = b'--ab\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
+        return part * parts + b"--ab--\r\n"
+
+    async def pieces(body: bytes):
+        for at in range(0, len(body), size):
+            yield body[at : at + size]
+
+    kind = {"Content-Type": 'multipart/form-data; boundary="ab"'}
+    assert ask("POST", UPLOAD, content=pieces(form(20)), headers=kind).status_code == 200
+    refused = ask("POST", UPLOAD, content=pieces(form(21)), headers=kind)
+    assert refused.status_code == 413 and "20 parts" in refused.text
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guard, "_PAUSE", 0.05)
+
+    async def slow():
+        yield b"x"
+        await asyncio.sleep(5)
+        yield b"x"
+
+    assert ask("POST", UPLOAD, content=slow()).status_code == 408
+
+
+def test_one_address_cannot_ask_without_end(monkeypatch):
+    monkeypatch.setattr(guard, "_AT_ONCE", 3)
+    monkeypatch.setattr(guard, "_PER_SECOND", 0)
+
+    async def many() -> list[int]:
+        transport = httpx.ASGITransport(Guard(echo, ""))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return [(await client.get("/")).status_code for _ in range(4)]
+
+    assert asyncio.run(many()) == [200, 200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("bytes=5-", True), ("bytes=0-9", True), ("bytes=0-1,5-6", False), ("bytes=-5", False)],
+)
+def test_ranges_that_gradio_stumbles_over_are_left_out(given, kept):
+    seen = {}
+
+    async def look(scope, receive, send):
+        seen.update(scope["headers"])
+        await echo(scope, receive, send)
+
+    assert ask("GET", "/", look, headers={"Range": given}).status_code == 200
+    assert (b"range" in seen) is kept
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyError("9"), 400), (OSError("disk"), 500)])
+def test_what_fails_inside_is_one_sentence_outside_and_one_line_in_the_log(error, status, caplog):
+    async def fails(scope, receive, send):
+        raise error
+
+    with caplog.at_level(logging.WARNING):
+        answer = ask("POST", JOIN, fails)
+    assert answer.status_code == status and "disk" not in answer.text
+    assert answer.json()["detail"].endswith(".")
+    assert len(caplog.records) == 1 and "\n" not in caplog.text.strip()
+
+
+def test_the_page_stands_behind_it(page):
+    with httpx.Client(base_url=page.url) as client:
+        assert client.get("/").status_code == 200
+        assert client.get("/gradio_api/file=http://127.0.0.1:1/").status_code == 404
+        body = {"data": [], "fn_index": 99999, "session_hash": "a"}
+        assert client.post(JOIN, json=body).status_code == 400
+        # Past the queue: only events that do not wait at all.
+        named = [fn for fn in page.demo.fns.values() if fn.api_name == "explain"]
+        body = {"data": [], "fn_index": named[0]._id, "session_hash": "a"}
+        assert client.post("/gradio_api/run/predict", json=body).status_code == 404
+        file = {"files": ("a.png", Path(__file__).read_bytes(), "image/png")}
+        assert client.post(UPLOAD, files=file).status_code == 200
