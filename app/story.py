@@ -113,7 +113,7 @@ class Story:
         shown = [component for later in self._later for component in later.outputs]
         self.asked.change(
             self._come_after,
-            [self.session, self.asked, *given],
+            [self.session, *given],
             shown,
             show_progress_on=shown_at,
             concurrency_limit=1,
@@ -121,13 +121,17 @@ class Story:
             **{**PRIVATE, "show_progress": "minimal", "trigger_mode": "multiple"},
         )
 
-    def _come_after(self, session: Session, asked: str | None, *given: Any) -> Iterator[Updates]:
+    def _come_after(self, session: Session, *given: Any) -> Iterator[Updates]:
+        # What is wanted now: of two events at once, Gradio may keep the value of the one that came first.
+        asked = session.asked
         values = iter(given)
         for later in self._later:
             inputs = [next(values) for _ in later.inputs]
-            updates = later.function(session, *inputs) if asked == session.asked else {}
+            is_wanted = asked is not None and asked == session.asked
+            updates = later.function(session, *inputs) if is_wanted else {}
             # Something else may be looked at by now.
-            yield updates if asked == session.asked else {later.outputs[0]: gr.skip()}
+            is_wanted = is_wanted and asked == session.asked
+            yield updates if is_wanted else {later.outputs[0]: gr.skip()}
 
     def ask(self, session: Session, subject: Subject) -> Updates:
         """Turn to something and answer it."""
