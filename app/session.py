@@ -11,12 +11,13 @@ from typing import Any
 
 from PIL import Image
 
+from app.cage import decoded
 from app.models import ModelError, Models
 from app.uploads import read_file
 from memorywrap import Prediction
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.edits import Edit
-from memorywrap.images import Box, ImageError, read_image, refuse_plain
+from memorywrap.images import Box, ImageError, refuse_plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Subject:
         Raises:
             ImageError: its file is no longer there.
         """
-        return read_file(self.source) if isinstance(self.source, Path) else read_image(self.source)
+        return read_file(self.source) if isinstance(self.source, Path) else decoded(self.source)
 
     def to_dict(self) -> dict[str, Any]:
         """What it takes to ask the same again; part of the numbers that a person saves."""

@@ -21,8 +21,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from app.cage import decoded
 from app.models import ModelError
-from memorywrap.images import MAX_BYTES, Box, ImageError, read_image
+from memorywrap.images import MAX_BYTES, Box, ImageError
 
 _log = logging.getLogger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -104,7 +105,7 @@ def read_upload(payload: Any) -> Image.Image:
 
 
 def read_file(path: Path) -> Image.Image:
-    """`read_image` without naming the file. A square that moves must not decode a photo each time, so
+    """The upright RGB image in a file, without naming it. A square that moves must not decode a photo each time, so
     the last few pictures stay decoded for a minute or two, which is less than their files live."""
     try:
         state = path.stat()
@@ -124,21 +125,18 @@ class _Decoded:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._decoding = threading.BoundedSemaphore(self.MOST)  # each may take 75 MB
         # path -> (version of the file, when it was read last, picture); the last read is the last
         self._kept: dict[Path, tuple[tuple[int, int], float, Image.Image]] = {}
         self._sweeper: threading.Timer | None = None
 
     def get(self, path: Path, version: tuple[int, int]) -> Image.Image:
         """The picture in a file of that version."""
-        with self._decoding:
-            with self._lock:
-                kept = self._kept.pop(path, None)
-            try:
-                same = kept is not None and kept[0] == version
-                image = kept[2] if kept and same else read_image(path.read_bytes())
-            except OSError as error:
-                raise ImageError(NOT_AN_UPLOAD) from error
+        with self._lock:
+            kept = self._kept.pop(path, None)
+        try:
+            image = kept[2] if kept and kept[0] == version else decoded(path.read_bytes())
+        except OSError as error:
+            raise ImageError(NOT_AN_UPLOAD) from error
         with self._lock:
             self._kept[path] = (version, time.monotonic(), image)
             for oldest in list(self._kept)[: -self.MOST]:

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+
+from memorywrap.decoding import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    TOO_MANY_PIXELS,
+    ImageError,
+    check_pixels,
+    decoded,
+    upright_rgb,
+)
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Box",
+    "ImageError",
+    "ImageSource",
+    "central_square",
+    "read_image",
+    "refuse_plain",
+    "to_input",
+    "to_pil",
+    "to_unit",
+]
 
 ImageSource = Image.Image | str | Path | bytes | np.ndarray
 Box = tuple[int, int, int, int]
 
-MAX_BYTES = 10 * 1024 * 1024
-MAX_PIXELS = 25_000_000
 _NOISE = 2  # levels of 256 that compression may add to one plain colour
-
-
-class ImageError(ValueError):
-    """An input that cannot be used as an image; the message is one sentence for its owner."""
 
 
 def read_image(source: ImageSource) -> Image.Image:
     """An upright RGB image from a path, encoded bytes, a PIL image or an array.
 
-    Orientation from EXIF is applied, transparency is laid on white, the first frame of an animation
-    is taken, 16-bit and floating-point grey is scaled to 8 bits.
+    Orientation from EXIF and a colour profile are applied, transparency is laid on white, the first
+    frame of an animation is taken, 16-bit and floating-point grey is scaled to 8 bits.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or a uint8 array (height, width),
@@ -37,11 +53,11 @@ def read_image(source: ImageSource) -> Image.Image:
         ImageError: not an image, truncated, over 10 MB or over 25 megapixels.
     """
     if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source))
+        return upright_rgb(_from_array(source))
     if isinstance(source, Image.Image):
-        _check_pixels(source)
-        return _to_rgb(source)
-    return _to_rgb(_decode(source if isinstance(source, bytes) else _read_bytes(Path(source))))
+        check_pixels(source)
+        return upright_rgb(source)
+    return decoded(source if isinstance(source, bytes) else _read_bytes(Path(source)))
 
 
 def to_input(image: Image.Image, size: int, box: Box | None = None) -> Tensor:
@@ -118,46 +134,6 @@ def _read_bytes(path: Path) -> bytes:
         raise ImageError(f"The image file {path.name} cannot be read.") from error
 
 
-# Pillow knows more, but some of them run other programs (EPS) or decode before their size is known
-# (ICO).
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
-
-
-def _decode(data: bytes) -> Image.Image:
-    if len(data) > MAX_BYTES:
-        raise ImageError("The file is over 10 MB: please upload a smaller one.")
-    if not data:
-        raise ImageError("The file is empty: please choose another one.")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images on opening; _check_pixels refuses them in our words.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageError(_too_many_pixels()) from error
-    except Exception as error:  # Pillow's parsers raise many kinds on hostile input
-        raise ImageError("The file is not an image that can be read: try a PNG or JPEG.") from error
-    _check_pixels(image)
-    try:
-        image.load()
-    except Exception as error:
-        raise ImageError(
-            "The image file is damaged or incomplete: please save it again."
-        ) from error
-    return image
-
-
-def _check_pixels(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
-    if image.width == 0 or image.height == 0:
-        raise ImageError("The image has no pixels: please choose another one.")
-
-
-def _too_many_pixels() -> str:
-    return "The image has over 25 megapixels: please make it smaller first."
-
-
 def _from_array(array: np.ndarray) -> Image.Image:
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not shaped or 0 in array.shape:
@@ -166,32 +142,5 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"received {array.dtype} {array.shape}"
         )
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
+        raise ImageError(TOO_MANY_PIXELS)
     return Image.fromarray(array)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    try:
-        image = ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF must not cost the person the picture
-        image = image.copy()
-    if image.mode.startswith(("I", "F")):
-        image = _to_8_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits: 16-bit values keep their scale, others are stretched."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    if values.min() >= 0 and values.max() <= 255:
-        pass  # 8 bits in a wider file
-    elif image.mode.startswith("I") and values.min() >= 0 and values.max() <= 65535:
-        values = values / 257.0
-    else:
-        low, high = values.min(), values.max()
-        values = (values - low) * (255.0 / (high - low)) if high > low else values * 0 + 255.0
-    return Image.fromarray(values.round().astype(np.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Callable
 
@@ -100,6 +101,88 @@ def test_sixteen_bits_keep_their_scale():
     assert [read.getpixel((x, 0))[0] for x in range(3)] == [0, 100, 255]
     tiff = read_image(encoded(Image.fromarray(values), "TIFF"))
     assert np.array_equal(np.asarray(tiff), np.asarray(read))
+
+
+@pytest.mark.parametrize(("bits", "format"), [(10, "TIFF"), (12, "TIFF"), (14, "TIFF")])
+def test_sixteen_bits_of_a_camera_that_has_fewer_are_not_black(bits, format):
+    values = np.array([[0, 2 ** (bits - 1), 2**bits - 1]], dtype=np.uint16)
+    read = read_image(encoded(Image.fromarray(values), format))
+    assert [read.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_a_dark_png_of_sixteen_bits_is_dark():
+    values = np.array([[0, 260, 4095]], dtype=np.uint16)
+    read = read_image(encoded(Image.fromarray(values)))
+    assert [read.getpixel((x, 0))[0] for x in range(3)] == [0, 1, 16]
+
+
+def test_a_transparent_grey_of_sixteen_bits_is_white():
+    values = np.array([[0, 1, 65535]], dtype=np.uint16)
+    read = read_image(encoded(Image.fromarray(values), transparency=0))
+    assert [read.getpixel((x, 0))[0] for x in range(3)] == [255, 0, 255]
+
+
+def test_floating_point_grey_from_0_to_1_is_not_black():
+    values = np.array([[0.0, 0.5, 1.0]], dtype=np.float32)
+    read = read_image(encoded(Image.fromarray(values), "TIFF"))
+    assert [read.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def profile(*primaries: tuple[float, float, float]) -> bytes:
+    """A colour profile of three primaries, as XYZ, whose values are linear in light."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(65536 * value)) for value in values)
+
+    white = fixed(0.9642, 1, 0.8249)
+    text = b"desc" + bytes(4) + struct.pack(">I", 5) + b"mine\0" + bytes(78)
+    linear = b"curv" + bytes(8)
+    tags = {
+        b"desc": text,
+        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+        b"wtpt": b"XYZ " + bytes(4) + white,
+    }
+    for colour, primary in zip(b"rgb", primaries, strict=True):
+        tags[bytes([colour]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*primary)
+        tags[bytes([colour]) + b"TRC"] = linear
+    table, data, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        value += bytes(-len(value) % 4)
+        table += name + struct.pack(">II", at + len(data), len(value))
+        data += value
+    header = b"\0\0\0\0lcms" + struct.pack(">I", 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
+    header += bytes(28) + white + bytes(48)
+    size = struct.pack(">I", len(header) + len(table) + len(data))
+    return size + header[4:] + table + data
+
+
+SRGB = ((0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_colour_profile_is_followed(mode):
+    swapped = profile(SRGB[1], SRGB[0], SRGB[2])  # what it calls red is green
+    image = Image.new(mode, (8, 8), (255, 0, 0))
+    assert near(read_image(encoded(image, icc_profile=swapped)), (4, 4), (0, 255, 0), 3)
+    middle = Image.new(mode, (8, 8), (55, 55, 55))  # linear light: half as bright as it looks
+    assert near(read_image(encoded(middle, icc_profile=profile(*SRGB))), (4, 4), (128,) * 3, 3)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"nothing", profile(*SRGB)[:200], profile(*SRGB)[:128] + b"x" * 99]
+)
+def test_a_damaged_colour_profile_does_not_cost_the_picture(damaged):
+    data = encoded(Image.new("RGB", (8, 8), RED), icc_profile=damaged)
+    assert near(read_image(data), (4, 4), RED)
+
+
+def test_the_photograph_of_an_iphone_is_read_or_named(monkeypatch):
+    data = io.BytesIO()
+    pytest.importorskip("pillow_heif").from_pillow(two_halves()).save(data, quality=95)
+    assert near(read_image(data.getvalue()), (5, 10), RED, 12)
+    monkeypatch.setattr("memorywrap.decoding._FORMATS", ["PNG", "JPEG"])  # without that package
+    with pytest.raises(ImageError, match="HEIC photograph cannot be read here"):
+        read_image(data.getvalue())
 
 
 def test_floating_point_grey_is_stretched_and_survives_nan():

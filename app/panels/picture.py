@@ -11,13 +11,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from app.cage import decoded
 from app.html import data_url, place, render, static
 from app.models import reads_digits
 from app.session import Session, Subject
 from app.story import ANSWER, PRIVATE, SEARCH, Story, Updates
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap.crop import drawing_box
-from memorywrap.images import ImageError, central_square, read_image
+from memorywrap.images import ImageError, central_square
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.png"))
 _VIEW = 1000  # longer side of the picture under the crop square, in pixels
@@ -158,7 +159,7 @@ class Picture:
     def drawn(self, session: Session, drawing: Any, model: str) -> Updates:
         """A stroke was drawn. Drawings are never written to disk."""
         data = _drawing(drawing)
-        return self._story.ask(session, Subject(data, model, drawing_box(read_image(data))))
+        return self._story.ask(session, Subject(data, model, drawing_box(decoded(data))))
 
     def closed(self, session: Session) -> Updates:
         """Room for another picture; the pad is empty again."""

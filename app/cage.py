@@ -1,0 +1,141 @@
+"""Foreign files are decoded in processes of their own, with little memory and time, that can be spared.
+
+A picture may be made to take minutes, all of the memory, or to show what lay in it before. In these
+processes lies nothing but pictures, what they allocate is filled with zeros first, and one that takes too
+much is ended and replaced; the page's own process never parses what a stranger made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from memorywrap.decoding import MAX_BYTES, MAX_PIXELS, ImageError
+
+_ROOT = Path(__file__).parent.parent
+_PROCESSES = max(2, min(4, os.cpu_count() or 2))
+# Seconds by the clock for one file, where the processor's time does not run out, and for a free process.
+_PATIENCE, _WAIT = 15.0, 30.0
+_TOO_MUCH = (
+    "The picture takes too much time or memory to open: please save it anew as a PNG or JPEG."
+)
+_BUSY = "Many pictures are being opened right now: please try again in a moment."
+
+# Nothing of the page's own environment; what malloc() gives is zero, on Linux, or marked, on macOS.
+_ENVIRONMENT = {
+    "MALLOC_PERTURB_": "255",
+    "MallocPreScribble": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    **{name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
+}
+
+
+class Cage:
+    """Some decoding processes, begun when they are needed; thread-safe. They end with this one."""
+
+    def __init__(self, processes: int = _PROCESSES):
+        self._free: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
+        for _ in range(processes):
+            self._free.put(None)  # one that is still to be begun
+
+    def decoded(self, data: bytes) -> Image.Image:
+        """The upright RGB image in the bytes of a file, as `memorywrap.decoding.decoded` gives it.
+
+        Raises:
+            ImageError: as there, or a file that takes too much.
+        """
+        if len(data) > MAX_BYTES:
+            raise ImageError("The file is over 10 MB: please upload a smaller one.")
+        try:
+            decoder = self._free.get(timeout=_WAIT)
+        except queue.Empty:
+            raise ImageError(_BUSY) from None
+        try:
+            if decoder is None or decoder.has_ended():
+                decoder = _Decoder()
+            return decoder.decoded(data)
+        except (OSError, struct.error, EOFError):
+            if decoder is not None:
+                decoder.end()
+            decoder = None
+            raise ImageError(_TOO_MUCH) from None
+        finally:
+            self._free.put(decoder)
+
+
+class _Decoder:
+    """One process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "app.decoder"],
+            cwd=_ROOT,
+            env=_ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def decoded(self, data: bytes) -> Image.Image:
+        """Raises EOFError where the process ended, and OSError where it takes too long or is gone."""
+        assert self._process.stdin is not None
+        limit = time.monotonic() + _PATIENCE
+        # The process reads all of it before it answers.
+        self._process.stdin.write(struct.pack(">Q", len(data)) + data)
+        self._process.stdin.flush()
+        if self._read(1, limit) == b"-":
+            (length,) = struct.unpack(">I", self._read(4, limit))
+            raise ImageError(self._read(min(length, 1000), limit).decode())
+        width, height = struct.unpack(">II", self._read(8, limit))
+        if not 0 < width * height <= MAX_PIXELS:
+            raise EOFError
+        return Image.frombytes("RGB", (width, height), self._read(3 * width * height, limit))
+
+    def _read(self, count: int, limit: float) -> bytes:
+        assert self._process.stdout is not None
+        pipe, parts = self._process.stdout.fileno(), bytearray(count)
+        at = 0
+        while at < count:
+            left = limit - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                raise TimeoutError
+            read = os.readv(pipe, [memoryview(parts)[at:]])
+            if not read:
+                raise EOFError
+            at += read
+        return bytes(parts)
+
+    def has_ended(self) -> bool:
+        """Whether it is gone, whoever ended it."""
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+_cages: dict[int, Cage] = {}
+_making = threading.Lock()
+
+
+def decoded(data: bytes) -> Image.Image:
+    """`Cage.decoded` in this process's cage."""
+    with _making:
+        cage = _cages.get(os.getpid()) or _cages.setdefault(os.getpid(), Cage())
+    return cage.decoded(data)
