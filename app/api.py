@@ -12,7 +12,7 @@ from PIL import Image
 from app.gradio_patches import publish
 from app.models import Models
 from app.uploads import ArgumentError, checked_box, read_upload, speaks
-from memorywrap import MemoryWrapClassifier, Prediction
+from memorywrap import Prediction
 from memorywrap.edits import parsed
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.figures import figure_parts
@@ -115,10 +115,11 @@ class Picture(TypedDict):
     caption: str
 
 
-def classify(model: MemoryWrapClassifier, image: Image.Image, box: Box | None) -> Prediction:
+def classify(models: Models, name: str, image: Image.Image, box: Box | None) -> Prediction:
     """The prediction for a part of an image; the suggested square when none is given."""
-    prediction = model.predict(image, box=model.suggest_box(image) if box is None else box)
-    assert isinstance(prediction, Prediction)
+    prediction = models.predict(
+        name, image, models.get(name).suggest_box(image) if box is None else box
+    )
     refuse_plain(prediction.pixels)
     return prediction
 
@@ -151,9 +152,9 @@ def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
 def add_endpoints(models: Models) -> None:
     """Register the public endpoints in the Blocks being built."""
     publish(speaks(_list_models(models)), "models")
-    publish(speaks(_classify_image(models)), "classify", concurrency_limit=2)
-    publish(speaks(_explain_image(models)), "explain", concurrency_limit=1)
-    publish(speaks(_edit_memory(models)), "whatif", concurrency_limit=2)
+    publish(speaks(_classify_image(models)), "classify", concurrency_limit=16)
+    publish(speaks(_explain_image(models)), "explain", concurrency_limit=8)
+    publish(speaks(_edit_memory(models)), "whatif", concurrency_limit=8)
 
 
 def _list_models(models: Models) -> Callable[..., Any]:
@@ -179,9 +180,9 @@ def _classify_image(models: Models) -> Callable[..., Any]:
             {model, predicted, probabilities, trust, memory: [{index, label, predicted, weight, role}],
             example, counterfactual, contrast}.
         """
-        classifier = models.get(model)
+        models.get(model)  # says what is wrong with it before the picture is read
         picture = read_upload(image)
-        prediction = classify(classifier, picture, checked_box(crop, picture))
+        prediction = classify(models, model, picture, checked_box(crop, picture))
         return cast(Answer, prediction.to_dict(model))
 
     return classify_image
@@ -211,7 +212,7 @@ def _edit_memory(models: Models) -> Callable[..., Any]:
         if not classifier.has_memory:
             raise ArgumentError("This model has no memory, so there is nothing to edit.")
         picture = read_upload(image)
-        before = classify(classifier, picture, checked_box(crop, picture))
+        before = classify(models, model, picture, checked_box(crop, picture))
         try:
             listed = parsed(edits, classifier, lambda file: classifier.input(read_upload(file)))
         except ImageError:
@@ -253,7 +254,7 @@ def _explain_image(models: Models) -> Callable[..., Any]:
         classifier = models.get(model)
         settings = checked_settings(method, baseline, steps)
         picture = read_upload(image)
-        prediction = classify(classifier, picture, checked_box(crop, picture))
+        prediction = classify(models, model, picture, checked_box(crop, picture))
         explanation = models.explain(classifier, prediction, **settings)
         patch = models.patch(classifier, prediction)
         gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation, patch)]

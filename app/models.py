@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torch import Tensor
+
+from app.lanes import Busy, Closed, Lane
 from memorywrap import (
     Explanation,
     MemoryBank,
@@ -23,10 +27,14 @@ from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_co
 from memorywrap.data.banks import bank_at_hand, draw_bank
 from memorywrap.data.sets import DataError, Split, data_title
 from memorywrap.edits import Edit, edited
+from memorywrap.images import Box
 from memorywrap.loading import load_classifier, random_bank, training_images
 
 _log = logging.getLogger(__name__)
 
+# Done together at most, and waiting at most: of answers and of maps, which take ten times as long.
+_TOGETHER, _ANSWERS = 64, 1000
+_EXPLAINED, _MAPS = 8, 300
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
 
@@ -73,9 +81,10 @@ class Models:
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
         self._entries: dict[str, _Entry] = {}
+        self.answers = Lane("answers", self._predict_together, most=_TOGETHER, room=_ANSWERS)
         # An explanation keeps both cores busy: two at once would only take turns.
-        self.explaining = threading.Lock()
-        # Found once, for the page as for the files that a person saves.
+        self.maps = Lane("maps", self._explain_together, most=_EXPLAINED, room=_MAPS)
+        # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
         self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
         self._patches = weakref.WeakKeyDictionary()
         self._closed = threading.Event()
@@ -162,39 +171,58 @@ class Models:
                     ) from error
         return entry.classifier
 
+    def predict(self, name: str, image: Image.Image, box: Box | None) -> Prediction:
+        """The prediction for a part of an image, made together with those that others wait for.
+
+        Raises:
+            ModelError: as `get`, or too many wait, or a page that is being closed.
+        """
+        classifier = self.get(name)
+        return _done(self.answers, classifier, classifier.input(image, box))
+
     def explain(
         self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
     ) -> Explanation:
-        """The explanation of a prediction of one of these models, one at a time.
+        """The explanation of a prediction of one of these models, made together with those that others
+        wait for.
 
         Raises:
-            ModelError: a model without memory, or a page that is being closed.
+            ModelError: a model without memory, too many wait, or a page that is being closed.
         """
         if not classifier.has_memory:
             raise ModelError(
                 "This model has no memory, so there is nothing to explain by examples."
             )
-        with self.explaining:
-            if self._closed.is_set():
-                raise ModelError("This page is being closed.")
-            explanation = classifier.explain(prediction, **settings)
-            assert not isinstance(explanation, list)
-            return explanation
+        return _done(self.maps, ("explain", classifier, _hashable(settings)), prediction)
 
     def patch(
         self, classifier: MemoryWrapClassifier, prediction: Prediction
     ) -> PatchCounterfactual | None:
-        """The patch counterfactual of a prediction of one of these models, one at a time.
+        """The patch counterfactual of a prediction of one of these models.
 
         Raises:
-            ModelError: a page that is being closed.
+            ModelError: too many wait, or a page that is being closed.
         """
-        with self.explaining:
-            if self._closed.is_set():
-                raise ModelError("This page is being closed.")
+        return _done(self.maps, ("patch", classifier, ()), prediction)
+
+    def _predict_together(
+        self, classifier: MemoryWrapClassifier, inputs: list[Tensor]
+    ) -> list[Prediction]:
+        return classifier.predict_inputs(inputs)
+
+    def _explain_together(
+        self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
+    ) -> Sequence[Any]:
+        what, classifier, settings = kind
+        if what == "explain":
+            return classifier.explain(asked, **dict(settings))
+        if what == "warm":
+            classifier.warm_paths(asked)
+            return asked
+        for prediction in asked:
             if prediction not in self._patches:
                 self._patches[prediction] = patch_counterfactual(classifier, prediction)
-            return self._patches[prediction]
+        return [self._patches[prediction] for prediction in asked]
 
     def edited(self, name: str, edits: Sequence[Edit]) -> MemoryBank:
         """The bank of a model with edits. The model's own stays as it is.
@@ -243,12 +271,12 @@ class Models:
             classifier.predict(_grey_array(classifier.config.image_size))
             if classifier.bank is not None:
                 for index in range(len(classifier.bank)):
-                    with self.explaining:
-                        classifier.warm_paths([index])
+                    _done(self.maps, ("warm", classifier, index), index)
                     if self._closed.wait(0.01):  # whoever asks meanwhile goes first
                         return
         except Exception:  # a model that fails here says so when it is asked
-            _log.warning("warming up %s failed", name, exc_info=True)
+            if not self._closed.is_set():
+                _log.warning("warming up %s failed", name, exc_info=True)
 
     def warm_up_meanwhile(self, name: str) -> None:
         """`warm_up` in a thread of its own, until `close`."""
@@ -260,10 +288,10 @@ class Models:
         memory sample that is being warmed up. Python aborts where it ends while a thread is still
         inside torch."""
         self._closed.set()
+        self.maps.close()
+        self.answers.close()
         if self._warming is not None:
             self._warming.join()
-        with self.explaining:
-            pass
 
     def _entry(self, name: str) -> _Entry:
         if not self._entries:
@@ -287,6 +315,21 @@ class Models:
                 return int(file.get_slice("labels").get_shape()[0])
         except (OSError, SafetensorError):
             return 0
+
+
+def _done(lane: Lane, kind: Any, what: Any) -> Any:
+    """What a lane makes of it, with what it refuses as a sentence for the person who asked."""
+    try:
+        return lane.do(kind, what)
+    except (Busy, Closed) as error:
+        raise ModelError(str(error)) from None
+
+
+def _hashable(settings: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in sorted(settings.items())
+    )
 
 
 def _grey_array(size: int) -> Any:

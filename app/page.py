@@ -26,6 +26,7 @@ from app.temporary import KEPT
 from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
+_WAITING = 500  # events of all visitors, before more are told to come back
 # Each is a visitor, or a program that asked once, and takes some 80 kB.
 _SESSIONS = 600
 
@@ -57,7 +58,7 @@ def build(models: Models) -> gr.Blocks:
         settings.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
-    return demo.queue(max_size=60, default_concurrency_limit=2, api_open=False)
+    return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
 
 
 def launch_options() -> dict[str, Any]:

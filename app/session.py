@@ -93,7 +93,7 @@ class Subject:
                 if box is None:
                     guesses = guesses or tuple(classifier.suggest_boxes(image))
                     box = guesses[0]
-                prediction = classifier.predict(image, box=box)
+                prediction = models.predict(self.model, image, box)
                 refuse_plain(prediction.pixels)
             if self.edits:
                 edited = classifier.predict(prediction, bank=models.edited(self.model, self.edits))

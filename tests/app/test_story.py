@@ -86,7 +86,7 @@ def test_events_of_the_page_do_not_all_stand_in_one_line(models):
     assert len(lines) > 2
     for line in lines.values():
         if len(line) > 1:  # where several kinds of event wait together, several are served
-            assert {event.concurrency_limit for event in line} <= {2, 4, "default"}
+            assert {event.concurrency_limit for event in line} <= {4, 8, 16, "default"}
 
 
 def test_what_comes_after_the_answer_comes_in_order_and_no_longer_when_it_was_left(story):
@@ -106,7 +106,7 @@ def test_what_comes_after_the_answer_comes_in_order_and_no_longer_when_it_was_le
     with story.page:
         story.wire(shown_at=out)
     (event,) = [event for event in story.page.fns.values() if event.fn is not None]
-    assert event.concurrency_limit == 1 and event.trigger_mode == "multiple"
+    assert event.concurrency_limit == 8 and event.trigger_mode == "multiple"
     assert [update[out] for update in event.fn(session, 1, 2)] == [gr.skip()] * 3
     assert done == []  # no maps are asked for
     session.asked = "these"
