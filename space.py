@@ -37,7 +37,7 @@ demo = build(models)
 
 if __name__ == "__main__":
     try:
-        demo.launch(**launch_options())
+        demo.launch(**launch_options(models))
     finally:
         models.close()
         folder.close()

@@ -50,7 +50,9 @@ def main() -> None:
     if models.names:
         models.warm_up_meanwhile(models.default)
     try:
-        build(models).launch(server_name=options.host, server_port=options.port, **launch_options())
+        build(models).launch(
+            server_name=options.host, server_port=options.port, **launch_options(models)
+        )
     finally:
         models.close()
         folder.close()

@@ -2,28 +2,24 @@
 
 # No postponed annotations here: Gradio reads the types of the endpoints while the program runs.
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, cast
 
 from gradio.data_classes import FileDataDict
 from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
+from typing_extensions import TypedDict  # as pydantic, behind FastAPI, wants it before Python 3.12
 
+from app import answers
 from app.gradio_patches import publish
 from app.models import Models
-from app.uploads import ArgumentError, checked_box, read_upload, speaks
-from memorywrap import Prediction
-from memorywrap.edits import parsed
+from app.uploads import read_upload, speaks
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
-from memorywrap.explanation.figures import figure_parts
-from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
-from memorywrap.images import Box, ImageError, refuse_plain
+from memorywrap.explanation.methods import INTEGRATED_GRADIENTS
 
-METHODS = tuple(methods())
+Method = Literal[answers.METHODS]  # type: ignore[valid-type]
 _BASELINES = tuple(BASELINES)
-Method = Literal[METHODS]  # type: ignore[valid-type]
 Baseline = Literal[_BASELINES]  # type: ignore[valid-type]
-MOST_STEPS = 200
 
 
 class Model(TypedDict):
@@ -115,40 +111,6 @@ class Picture(TypedDict):
     caption: str
 
 
-def classify(models: Models, name: str, image: Image.Image, box: Box | None) -> Prediction:
-    """The prediction for a part of an image; the suggested square when none is given."""
-    prediction = models.predict(
-        name, image, models.get(name).suggest_box(image) if box is None else box
-    )
-    refuse_plain(prediction.pixels)
-    return prediction
-
-
-def known(what: str, value: Any, choices: Any) -> str:
-    """The value, if it is one of the choices."""
-    if not isinstance(value, str) or value not in choices:
-        raise ArgumentError(f"Unknown {what}: expected one of {', '.join(choices)}.")
-    return value
-
-
-def checked_steps(steps: Any) -> int | None:
-    """Steps of the path; None for automatic."""
-    if steps is None or steps == "" or steps == 0:
-        return None
-    if isinstance(steps, bool) or steps not in range(1, MOST_STEPS + 1):
-        raise ArgumentError(f"The steps are expected as 0 for automatic, or 1 to {MOST_STEPS}.")
-    return int(steps)
-
-
-def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
-    """Settings of `explain` as they came in a request."""
-    return {
-        "method": known("method", method, METHODS),
-        "baseline": known("baseline", baseline, BASELINES),
-        "steps": checked_steps(steps),
-    }
-
-
 def add_endpoints(models: Models) -> None:
     """Register the public endpoints in the Blocks being built."""
     publish(speaks(_list_models(models)), "models")
@@ -180,10 +142,7 @@ def _classify_image(models: Models) -> Callable[..., Any]:
             {model, predicted, probabilities, trust, memory: [{index, label, predicted, weight, role}],
             example, counterfactual, contrast}.
         """
-        models.get(model)  # says what is wrong with it before the picture is read
-        picture = read_upload(image)
-        prediction = classify(models, model, picture, checked_box(crop, picture))
-        return cast(Answer, prediction.to_dict(model))
+        return cast(Answer, answers.classified(models, model, lambda: read_upload(image), crop))
 
     return classify_image
 
@@ -208,19 +167,7 @@ def _edit_memory(models: Models) -> Callable[..., Any]:
         Returns:
             {before, after}, each as /classify gives it. Added samples come at the end of the memory.
         """
-        classifier = models.get(model)
-        if not classifier.has_memory:
-            raise ArgumentError("This model has no memory, so there is nothing to edit.")
-        picture = read_upload(image)
-        before = classify(models, model, picture, checked_box(crop, picture))
-        try:
-            listed = parsed(edits, classifier, lambda file: classifier.input(read_upload(file)))
-        except ImageError:
-            raise
-        except ValueError as error:
-            raise ArgumentError(str(error)) from None
-        after = classifier.predict(before, bank=models.edited(model, listed))
-        told = {"before": before.to_dict(model), "after": after.to_dict(model)}
+        told = answers.edited(models, model, lambda: read_upload(image), edits, crop, read_upload)
         return cast(BeforeAndAfter, told)
 
     return edit_memory
@@ -251,14 +198,10 @@ def _explain_image(models: Models) -> Callable[..., Any]:
             converged, contributions, patch_counterfactual}, and a gallery: the maps of input, example,
             counterfactual or contrast, and the input with the cells that would change the answer.
         """
-        classifier = models.get(model)
-        settings = checked_settings(method, baseline, steps)
-        picture = read_upload(image)
-        prediction = classify(models, model, picture, checked_box(crop, picture))
-        explanation = models.explain(classifier, prediction, **settings)
-        patch = models.patch(classifier, prediction)
-        gallery = [_picture(part.map, part.caption) for part in figure_parts(explanation, patch)]
-        return cast(ExplainedAnswer, explanation.to_dict(model, patch)), gallery
+        told, parts = answers.explained(
+            models, model, lambda: read_upload(image), method, baseline, steps, crop
+        )
+        return cast(ExplainedAnswer, told), [_picture(part.map, part.caption) for part in parts]
 
     return explain_image
 

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from gradio.utils import get_upload_folder
 
+from app import metrics
 from memorywrap.images import MAX_BYTES
 
 Message = MutableMapping[str, Any]
@@ -38,13 +39,18 @@ _GRADIO = "/gradio_api"
 # method -> paths that exist
 _ROUTES = {
     "GET": re.compile(
-        r"/|/config|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/.*"
+        r"/|/v1/(models|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/.*"
         rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|heartbeat/\w+|file=.*"
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
     ),
-    "POST": re.compile(rf"{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"),
+    "POST": re.compile(
+        rf"/v1/(classify|explain|whatif)|{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"
+    ),
 }
 _ROUTES["HEAD"] = _ROUTES["GET"]
+
+# What is told to those who know no password: a container's own question, and Gradio's to itself.
+_OPEN = ("/healthz", f"{_GRADIO}/startup-events")
 
 _UPLOAD = MAX_BYTES + 1_000_000  # bytes of a request that carries files
 _OTHER = 1_000_000  # of any other: settings, edits, a drawing
@@ -105,12 +111,13 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no websockets here
-        started = False
+        started, begun = False, time.monotonic()
 
         async def send_on(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _counted(scope, message["status"], time.monotonic() - begun)
                 kept = [
                     pair
                     for pair in message["headers"]
@@ -128,6 +135,7 @@ class Guard:
             else:
                 await self.app(scope, receive, send_on)
         except Refused as refusal:
+            metrics.REFUSED.labels(refusal.status).inc()
             if not started:
                 await _answer(send_on, refusal)
         except Exception as error:
@@ -160,7 +168,11 @@ class Guard:
             raise Refused(404, "There is nothing here.")
         if scope["method"] == "POST" and _is_foreign(scope, headers):
             raise Refused(403, "Requests from other sites are not answered.")
-        if self._password and not _knows(headers.get(b"authorization", b""), self._password):
+        if (
+            self._password
+            and path not in _OPEN
+            and not _knows(headers.get(b"authorization", b""), self._password)
+        ):
             raise Refused(
                 401,
                 "Please give the name and the password of this page.",
@@ -186,7 +198,8 @@ class Guard:
                 "Many people are uploading right now: please try again.",
                 (b"retry-after", b"5"),
             )
-        body = _Body(receive, headers, is_upload=scope["path"].endswith("/upload"))
+        is_upload = scope["path"].endswith("/upload") or "/v1/" in scope["path"]
+        body = _Body(receive, headers, is_upload=is_upload)
         self._unfinished += 1
         try:
             await self.app(scope, body.receive, send)
@@ -291,6 +304,22 @@ def _shown(scope: Message) -> str:
 
 def _shown_error(error: Exception) -> str:
     return f"{type(error).__name__} {str(error)[:200]!a}"
+
+
+# What is counted by name; of the rest, what kind of thing it is.
+_COUNTED = re.compile(
+    rf"/v1/\w+|/healthz|/metrics|/|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
+)
+_KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|heartbeat|upload_progress|call)")
+
+
+def _counted(scope: Message, status: int, seconds: float) -> None:
+    """Until an answer begins: some stay open."""
+    path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    kind = _KINDS.match(path)
+    route = path if _COUNTED.fullmatch(path) else kind[0] if kind else "other"
+    metrics.REQUESTS.labels(route, status).inc()
+    metrics.SECONDS.labels(route).observe(seconds)
 
 
 async def _answer(send: Send, refusal: Refused) -> None:

@@ -7,12 +7,15 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
+from app import metrics
 from app.lanes import Busy, Closed, Lane
 from memorywrap import (
     Explanation,
@@ -35,11 +38,18 @@ _log = logging.getLogger(__name__)
 # Done together at most, and waiting at most: of answers and of maps, which take ten times as long.
 _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
+_CHECKED = 20  # samples that a model is asked about before it counts as ready
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
 
 class ModelError(ValueError):
-    """A model that cannot answer; the message is one sentence for the person who asked."""
+    """A model that cannot answer; the message is one sentence for the person who asked.
+
+    Attributes:
+        again: seconds after which it pays to ask again; None where it does not.
+    """
+
+    again: int | None = None
 
 
 def reads_digits(config: Config) -> bool:
@@ -81,9 +91,25 @@ class Models:
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
         self._entries: dict[str, _Entry] = {}
-        self.answers = Lane("answers", self._predict_together, most=_TOGETHER, room=_ANSWERS)
+        self.answers = Lane(
+            "answers",
+            self._predict_together,
+            most=_TOGETHER,
+            room=_ANSWERS,
+            seen=metrics.of_lane("answers"),
+        )
         # An explanation keeps both cores busy: two at once would only take turns.
-        self.maps = Lane("maps", self._explain_together, most=_EXPLAINED, room=_MAPS)
+        self.maps = Lane(
+            "maps",
+            self._explain_together,
+            most=_EXPLAINED,
+            room=_MAPS,
+            seen=metrics.of_lane("maps"),
+        )
+        for name, lane in (("answers", self.answers), ("maps", self.maps)):
+            metrics.WAITING.labels(name).set_function(partial(len, lane))
+        # Whether the default model answers as it should.
+        self.is_ready = False
         # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
         self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
         self._patches = weakref.WeakKeyDictionary()
@@ -268,7 +294,8 @@ class Models:
         """Load a model and run it once, so that the first person does not wait for it."""
         try:
             classifier = self.get(name)
-            classifier.predict(_grey_array(classifier.config.image_size))
+            if name == self.default:
+                self.is_ready = _answers_rightly(classifier)
             if classifier.bank is not None:
                 for index in range(len(classifier.bank)):
                     _done(self.maps, ("warm", classifier, index), index)
@@ -322,7 +349,9 @@ def _done(lane: Lane, kind: Any, what: Any) -> Any:
     try:
         return lane.do(kind, what)
     except (Busy, Closed) as error:
-        raise ModelError(str(error)) from None
+        refused = ModelError(str(error))
+        refused.again = error.seconds if isinstance(error, Busy) else None
+        raise refused from None
 
 
 def _hashable(settings: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -332,7 +361,14 @@ def _hashable(settings: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     )
 
 
-def _grey_array(size: int) -> Any:
-    import numpy as np
-
-    return np.full((size, size, 3), 128, dtype=np.uint8)
+def _answers_rightly(classifier: MemoryWrapClassifier) -> bool:
+    """Whether a model reads images of its own bank as they were read when the bank was made, but for a
+    few, since each finds itself in the memory now; without a bank, whether it reads at all."""
+    bank, size = classifier.bank, classifier.config.image_size
+    if bank is None or bank.predicted is None:
+        grey = torch.full((3, size, size), 128, dtype=torch.uint8)
+        return bool(classifier.predict_inputs([grey])[0].logits.isfinite().all())
+    found = classifier.predict_inputs(list(bank.images[:_CHECKED]))
+    expected = bank.predicted[:_CHECKED].tolist()
+    right = sum(one.predicted == wanted for one, wanted in zip(found, expected, strict=True))
+    return right >= 0.8 * len(expected)

@@ -24,6 +24,7 @@ from app.shell import Shell
 from app.story import Story
 from app.temporary import KEPT
 from app.theme import theme
+from app.v1 import Doors
 from memorywrap.images import MAX_BYTES
 
 _WAITING = 500  # events of all visitors, before more are told to come back
@@ -61,8 +62,12 @@ def build(models: Models) -> gr.Blocks:
     return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
 
 
-def launch_options() -> dict[str, Any]:
-    """What launch() is told wherever the page is hosted: nothing leaves, nothing large comes in."""
+def launch_options(models: Models) -> dict[str, Any]:
+    """What launch() is told wherever the page is hosted: nothing leaves, nothing large comes in.
+
+    Args:
+        models: those of the page.
+    """
     return {
         "theme": theme(),
         "js": static("page.js"),
@@ -75,6 +80,8 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "app_kwargs": {"middleware": [Middleware(Guard), Middleware(Shell)]},
+        "app_kwargs": {
+            "middleware": [Middleware(Guard), Middleware(Doors, models=models), Middleware(Shell)]
+        },
         "state_session_capacity": _SESSIONS,
     }

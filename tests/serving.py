@@ -56,7 +56,7 @@ def serving(checkpoints: Path) -> Iterator[SimpleNamespace]:
     models = Models(checkpoints)
     demo = build(models)
     _, url, _ = demo.launch(
-        server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **launch_options()
+        server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **launch_options(models)
     )
     yield SimpleNamespace(url=url.rstrip("/"), models=models, demo=demo)
     demo.close()

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.api import checked_settings
+from app.answers import checked_settings
 from app.html import place, render
 from app.panels.settings import Settings
 from app.session import Session, Subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.api import METHODS
+from app.answers import METHODS
 from app.story import PRIVATE, Updates
 from app.uploads import speaks
 from memorywrap.explanation.baselines import BASELINES, DEFAULT

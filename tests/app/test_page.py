@@ -25,7 +25,7 @@ def test_what_people_upload_is_deleted_in_time(page_checkpoints):
     assert [state.time_to_live for state in states] == [KEPT]  # the session, with its drawing
 
 
-def test_nothing_leaves_the_server():
-    options = launch_options()
+def test_nothing_leaves_the_server(tmp_path):
+    options = launch_options(Models(tmp_path))
     for name in ("share", "run_history", "enable_monitoring", "mcp_server", "show_error"):
         assert options[name] is False

@@ -1,0 +1,100 @@
+"""What is answered by whichever door it is asked: a picture classified, explained, or with another memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from app.models import Models
+from app.uploads import ArgumentError, checked_box
+from memorywrap import Prediction
+from memorywrap.edits import parsed
+from memorywrap.explanation.baselines import BASELINES
+from memorywrap.explanation.figures import FigurePart, figure_parts
+from memorywrap.explanation.methods import methods
+from memorywrap.images import Box, ImageError, refuse_plain
+
+METHODS = tuple(methods())
+MOST_STEPS = 200
+
+Read = Callable[[], Image.Image]  # the picture, once all else has been found in order
+
+
+def classified(models: Models, name: str, read: Read, crop: Any) -> dict[str, Any]:
+    """The object of /classify."""
+    models.get(name)  # says what is wrong with it before the picture is read
+    picture = read()
+    return classify(models, name, picture, checked_box(crop, picture)).to_dict(name)
+
+
+def explained(
+    models: Models, name: str, read: Read, method: Any, baseline: Any, steps: Any, crop: Any
+) -> tuple[dict[str, Any], list[FigurePart]]:
+    """The object of /explain, and its pictures."""
+    classifier = models.get(name)
+    settings = checked_settings(method, baseline, steps)
+    picture = read()
+    prediction = classify(models, name, picture, checked_box(crop, picture))
+    explanation = models.explain(classifier, prediction, **settings)
+    patch = models.patch(classifier, prediction)
+    return explanation.to_dict(name, patch), figure_parts(explanation, patch)
+
+
+def edited(
+    models: Models,
+    name: str,
+    read: Read,
+    edits: Any,
+    crop: Any,
+    read_added: Callable[[Any], Image.Image],
+) -> dict[str, Any]:
+    """The object of /whatif."""
+    classifier = models.get(name)
+    if not classifier.has_memory:
+        raise ArgumentError("This model has no memory, so there is nothing to edit.")
+    picture = read()
+    before = classify(models, name, picture, checked_box(crop, picture))
+    try:
+        listed = parsed(edits, classifier, lambda file: classifier.input(read_added(file)))
+    except ImageError:
+        raise
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
+    after = classifier.predict(before, bank=models.edited(name, listed))
+    return {"before": before.to_dict(name), "after": after.to_dict(name)}
+
+
+def classify(models: Models, name: str, image: Image.Image, box: Box | None) -> Prediction:
+    """The prediction for a part of an image; the suggested square when none is given."""
+    prediction = models.predict(
+        name, image, models.get(name).suggest_box(image) if box is None else box
+    )
+    refuse_plain(prediction.pixels)
+    return prediction
+
+
+def known(what: str, value: Any, choices: Any) -> str:
+    """The value, if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"Unknown {what}: expected one of {', '.join(choices)}.")
+    return value
+
+
+def checked_steps(steps: Any) -> int | None:
+    """Steps of the path; None for automatic."""
+    if steps is None or steps == "" or steps == 0:
+        return None
+    if isinstance(steps, bool) or steps not in range(1, MOST_STEPS + 1):
+        raise ArgumentError(f"The steps are expected as 0 for automatic, or 1 to {MOST_STEPS}.")
+    return int(steps)
+
+
+def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
+    """Settings of `explain` as they came in a request."""
+    return {
+        "method": known("method", method, METHODS),
+        "baseline": known("baseline", baseline, BASELINES),
+        "steps": checked_steps(steps),
+    }
