@@ -28,7 +28,7 @@ ENV GRADIO_SERVER_NAME=0.0.0.0 \
     HF_HUB_OFFLINE=1
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/gradio_api/info', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
 # As Ctrl-C, on which the page deletes what people uploaded.
 STOPSIGNAL SIGINT
 CMD ["python", "-m", "app"]

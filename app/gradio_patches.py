@@ -6,9 +6,11 @@ import inspect
 import logging
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from gradio import state_holder
 from gradio.components import Component
 from gradio.context import get_blocks_context
 from gradio.data_classes import FileDataDict, ImageData
@@ -20,6 +22,18 @@ _log = logging.getLogger(__name__)
 
 # What an explanation takes on two cores, for a guess at the wait when the queue is full.
 _SECONDS_EACH = 1.5
+
+
+class LightSession(state_holder.SessionState):
+    """A session without a copy of every component's configuration, which takes longer than most answers
+    and 80 kB of each session. They are kept for deep links, which the page has not; where one is looked
+    for, Gradio makes it then."""
+
+    def __init__(self, blocks: gr.Blocks):
+        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]
+
+
+state_holder.SessionState = LightSession  # type: ignore[misc]
 
 
 class GuardedBlocks(gr.Blocks):

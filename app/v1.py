@@ -227,13 +227,17 @@ class _Threads:
         self._inside = 0
         self._most = at_once + _WAITING
 
+    @property
+    def _full(self) -> bool:
+        return self._inside >= self._most
+
     async def answer(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
         """What the work makes of a request. Whoever leaves frees his place."""
         try:
             asked = await _read(request)
         except ArgumentError as error:
             return _refused(400, str(error))
-        if self._inside >= self._most:
+        if self._full:
             return _refused(503, str(Busy(10)), again=10)
         self._inside += 1
         loop = asyncio.get_running_loop()

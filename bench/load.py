@@ -72,12 +72,22 @@ def _wait_for(url: str) -> None:
     while time.monotonic() < limit:
         try:
             if httpx.get(f"{url}/healthz").status_code == 200:
-                time.sleep(10)  # it prepares the memory
-                return
+                break
         except httpx.TransportError:
             pass
         time.sleep(0.5)
-    raise SystemExit(f"the page is not ready after {_STARTING} seconds")
+    else:
+        raise SystemExit(f"the page is not ready after {_STARTING} seconds")
+    before, now = "", httpx.get(f"{url}/metrics").text
+    while _batches(before) != _batches(now):  # it prepares the memory
+        time.sleep(3)
+        before, now = now, httpx.get(f"{url}/metrics").text
+
+
+def _batches(metrics: str) -> list[str]:
+    return [
+        line for line in metrics.splitlines() if line.startswith("memorywrap_batch_items_count")
+    ]
 
 
 async def _row(

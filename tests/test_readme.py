@@ -94,7 +94,8 @@ def test_commands_run(script, here, request, shortened):
     done = subprocess.run(
         ["bash", "-eu", "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "event: complete" in done.stdout and '"predicted"' in done.stdout
+    assert '"predicted"' in done.stdout and '"detail"' not in done.stdout
+    assert "/gradio_api" not in script or "event: complete" in done.stdout
 
 
 def test_make_has_the_commands_of_the_readme():

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from app.models import ModelError, Models
 from memorywrap import MemoryWrapClassifier
@@ -87,3 +88,16 @@ def test_while_a_memory_is_downloaded_every_model_answers_at_once(models, downlo
     assert fetching.is_alive()
     download.set()
     fetching.join()
+
+
+def test_it_is_ready_once_its_default_model_answers_as_it_should(models):
+    assert not models.is_ready
+    models.warm_up("plain")
+    assert not models.is_ready  # not the one that the page begins with
+    models.warm_up("digits")
+    assert models.is_ready
+    with torch.no_grad():
+        next(models.get("digits").encoder.parameters()).fill_(torch.nan)
+    models.is_ready = False
+    models.warm_up("digits")
+    assert not models.is_ready
