@@ -149,6 +149,10 @@ class MemoryWrapNetwork(nn.Module):
                 f"bank images: expected uint8 (memory, 3, {size}, {size}), "
                 f"received {images.dtype} {tuple(images.shape)}"
             )
+        if labels.ndim != 1 or labels.dtype != torch.int64:
+            raise ValueError(
+                f"bank labels: expected int64 (memory,), received {labels.dtype} {tuple(labels.shape)}"
+            )
         return self.completed(MemoryBank(images, labels, self.encode(images)))
 
     @torch.no_grad()

@@ -14,6 +14,10 @@ from memorywrap.trust import TrustGauge
 
 VARIANTS: tuple[str, ...] = ("std", "baseline", "memory-wrap")
 
+# No model has more: what a damaged or hostile file may ask for has bounds.
+_MOST_CLASSES, _MOST_SIZE = 10_000, 1024
+_NORMAL = (1e-4, 1e4)  # least and most of what pixels are normalised with
+
 
 @dataclass(frozen=True)
 class Config:
@@ -67,16 +71,24 @@ class Config:
                 )
         require("title", isinstance(self.title, str), "text")
         texts = _all_are(str, self.classes)
-        distinct = texts and len(set(self.classes)) == len(self.classes) >= 2
-        require("classes", distinct, "at least two different names")
+        distinct = texts and _MOST_CLASSES >= len(set(self.classes)) == len(self.classes) >= 2
+        require("classes", distinct, f"at least two different names, at most {_MOST_CLASSES}")
         for name in ("image_size", "seed"):
             require(name, type(getattr(self, name)) is int, "a whole number")
         require("mirror", isinstance(self.mirror, bool), "true or false")
         require("image_size", self.image_size > 0, "a whole number above 0")
+        require("image_size", self.image_size <= _MOST_SIZE, f"at most {_MOST_SIZE}")
         for name in ("mean", "std"):
             values = getattr(self, name)
             require(name, _all_are_numbers(values) and len(values) == 3, "three numbers")
         require("std", min(self.std) > 0, "three numbers above 0")
+        low, high = _NORMAL
+        require("mean", all(abs(value) <= high for value in self.mean), f"-{high:g} to {high:g}")
+        require(
+            "std",
+            all(low <= value <= high for value in self.std),
+            f"three from {low:g} to {high:g}",
+        )
         for name in ("bank", "trust", "start", "recipe", "data", "measured", "versions"):
             absent = name in ("bank", "trust", "start") and getattr(self, name) is None
             require(name, absent or isinstance(getattr(self, name), dict), "an object of settings")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY, FINDER = (
 # Tensors that a model may have learned beside its own weights, by file.
 Learned = dict[str, dict[str, Tensor]]
 
+_MOST_CONFIG = 5_000_000  # bytes
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
@@ -112,7 +114,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], file: str = WEI
     """Load weights into a module; each must be there, be known and have its shape.
 
     Raises:
-        CheckpointError: names the weight that does not fit, with both shapes.
+        CheckpointError: names the weight that does not fit, with both shapes, or is not finite.
     """
     expected = module.state_dict()
     _check_names(file, set(expected), set(weights))
@@ -122,6 +124,8 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], file: str = WEI
                 f"{file}: {name}: expected shape {tuple(expected[name].shape)}, "
                 f"found {tuple(value.shape)}"
             )
+        if not value.isfinite().all():
+            raise CheckpointError(f"{file}: {name}: expected finite numbers, found others")
     module.load_state_dict(weights)
 
 
@@ -165,7 +169,12 @@ def read_config(folder: str | Path) -> Config:
     """
     path = Path(folder) / CONFIG
     try:
+        _check_file(path, _MOST_CONFIG)
         values = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise CheckpointError(f"{path.parent.name}/{CONFIG} is nested too deep") from error
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent.name}: {CONFIG} is missing") from error
     except (OSError, ValueError) as error:
@@ -188,7 +197,10 @@ def _is_required(setting: dataclasses.Field) -> bool:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
+        _check_file(path)
         tensors = load_file(path)
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent.name}: {path.name} is missing") from error
     except (SafetensorError, OSError) as error:
@@ -197,6 +209,15 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         name: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
     }
+
+
+def _check_file(path: Path, most: int | None = None) -> None:
+    """Refuses what is there under the name of a file and has no end, such as a pipe or a device."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise CheckpointError(f"{path.parent.name}: {path.name} is not a file")
+    if most is not None and state.st_size > most:
+        raise CheckpointError(f"{path.parent.name}: {path.name} is over {most // 1_000_000} MB")
 
 
 def _check_names(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import huggingface_hub
@@ -200,6 +201,70 @@ def test_a_bank_that_does_not_fit_is_refused(
     tiny_checkpoint: Path, tensors: dict, message: str
 ) -> None:
     save_file(tensors, tiny_checkpoint / "bank.safetensors")
+    with pytest.raises(CheckpointError, match=f"^tiny.*{message}"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_weight_that_is_no_number_is_named(tiny_checkpoint: Path, value: float) -> None:
+    weights = load_file(tiny_checkpoint / "model.safetensors")
+    name = sorted(name for name in weights if name.endswith("weight"))[0]
+    weights[name].view(-1)[3] = value
+    save_file(weights, tiny_checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match=f"^tiny: .*{name}: expected finite numbers"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(12, 1, dtype=torch.int64), torch.full((12,), 0.5)])
+def test_labels_of_another_kind_are_refused(tiny_checkpoint: Path, labels: torch.Tensor) -> None:
+    images = load_file(tiny_checkpoint / "bank.safetensors")["images"][:12]
+    save_file({"images": images, "labels": labels}, tiny_checkpoint / "bank.safetensors")
+    with pytest.raises(CheckpointError, match=r"^tiny: bank labels: expected int64 \(memory,\)"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "bank.safetensors"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tiny_checkpoint: Path, name: str) -> None:
+    (tiny_checkpoint / name).unlink()
+    os.mkfifo(tiny_checkpoint / name)
+    with pytest.raises(CheckpointError, match=f"^tiny: {name} is not a file$"):
+        load(tiny_checkpoint)
+
+
+def test_a_device_in_the_place_of_a_file_is_not_read(tiny_checkpoint: Path) -> None:
+    (tiny_checkpoint / "config.json").unlink()
+    (tiny_checkpoint / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="is not a file"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[" * 100_000, "nested too deep"), (" " * 5_000_001, "over 5 MB")]
+)
+def test_settings_without_bounds_are_refused(
+    tiny_checkpoint: Path, text: str, message: str
+) -> None:
+    (tiny_checkpoint / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=f"^tiny.*{message}"):
+        load(tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"std": [1e-300, 1, 1]}, "std: expected three from"),
+        ({"mean": [1e30, 0, 0]}, "mean: expected"),
+        ({"image_size": 10**9}, "image_size: expected at most 1024"),
+        (
+            {"classes": [str(number) for number in range(10_001)]},
+            "classes: expected at least two .*at most 10000",
+        ),
+    ],
+)
+def test_settings_of_no_model_are_refused(
+    tiny_checkpoint: Path, changes: dict, message: str
+) -> None:
+    edit_config(tiny_checkpoint, **changes)
     with pytest.raises(CheckpointError, match=f"^tiny.*{message}"):
         load(tiny_checkpoint)
 
