@@ -19,6 +19,11 @@ DISTANCES: tuple[Distance, ...] = get_args(Distance)
 # shortens no embedding that is longer than 1e-4.
 _NORM_EPSILON = 1e-12
 
+# A larger memory is read in chunks of so many samples, which a processor's cache holds, and not copied.
+_CHUNK = 16_384
+# The highest scores that sparsemax ranks first: all others have weight 0 once one of these has.
+_RANKED = 512
+
 
 def similarity(query: Tensor, memory_embeddings: Tensor, distance: Distance = "cosine") -> Tensor:
     """How alike each query is to each memory sample; larger is more alike.
@@ -37,12 +42,28 @@ def similarity(query: Tensor, memory_embeddings: Tensor, distance: Distance = "c
     """
     _check_embeddings(query, memory_embeddings)
     if distance == "cosine":
+        learns = torch.is_grad_enabled() and (
+            query.requires_grad or memory_embeddings.requires_grad
+        )
+        if memory_embeddings.ndim == 2 and len(memory_embeddings) > _CHUNK and not learns:
+            return _cosine_in_chunks(query, memory_embeddings)
         return _products(_unit(query), _unit(memory_embeddings))
     if distance == "l2":
         return -(query[:, None, :] - memory_embeddings).pow(2).sum(dim=-1)
     if distance == "dot":
         return _products(query, memory_embeddings)
     raise ValueError(f"unknown distance {distance!r}: expected one of {', '.join(DISTANCES)}")
+
+
+def _cosine_in_chunks(query: Tensor, memory_embeddings: Tensor) -> Tensor:
+    """(batch, memory), in one pass over the embeddings (memory, dim)."""
+    unit = _unit(query).T
+    scores = query.new_empty(len(query), len(memory_embeddings))
+    for start in range(0, len(memory_embeddings), _CHUNK):
+        part = memory_embeddings[start : start + _CHUNK]
+        norms = (torch.linalg.vector_norm(part, dim=1).square() + _NORM_EPSILON).sqrt()
+        scores[:, start : start + _CHUNK] = ((part @ unit) / norms[:, None]).T
+    return scores
 
 
 def memory_weights(
@@ -89,7 +110,9 @@ def memory_weights(
                     "allows no sample"
                 )
             scores = scores.masked_fill(~mask, float("-inf"))
-        return sparsemax(scores, dim=1).to(query.dtype)
+        # Exact: where more than these would be used, more are looked at.
+        most = _RANKED if scores.shape[1] > _RANKED else None
+        return sparsemax(scores, dim=1, k=most).to(query.dtype)
 
 
 def memory_vector(weights: Tensor, memory_embeddings: Tensor) -> Tensor:

@@ -346,3 +346,35 @@ def test_agrees_with_the_published_package(
         received = ours(query, memory, return_weights=True)
         for ours_part, theirs_part in zip(received, expected, strict=True):
             torch.testing.assert_close(ours_part, theirs_part, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_large_memory_is_read_in_chunks_with_the_same_weights(dtype, monkeypatch) -> None:
+    chance = torch.Generator().manual_seed(0)
+    query = torch.randn(3, 8, generator=chance, dtype=dtype)
+    memory = torch.randn(1000, 8, generator=chance, dtype=dtype)
+    memory[7] = 0  # whose cosine is 0
+    alike = similarity(query, memory)
+    plain = memory_weights(query, memory)
+    monkeypatch.setattr("memorywrap.layer._CHUNK", 37)
+    monkeypatch.setattr("memorywrap.layer._RANKED", 4)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-14
+    assert torch.allclose(similarity(query, memory), alike, rtol=0, atol=tolerance)
+    assert torch.allclose(memory_weights(query, memory), plain, rtol=0, atol=10 * tolerance)
+    learned = query.clone().requires_grad_()
+    memory_weights(learned, memory)[0, 0].backward()  # and gradients flow as before
+    assert learned.grad is not None and learned.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("ranked", [1, 3, 50])
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-3, 0.1, 10.0])
+def test_ranking_the_highest_scores_alone_is_exact(ranked, spread, monkeypatch) -> None:
+    """Also where nearly all samples are used: more are ranked then."""
+    chance = torch.Generator().manual_seed(1)
+    query = torch.ones(20, 4, dtype=torch.float64)
+    memory = 1 + spread * torch.randn(300, 4, generator=chance, dtype=torch.float64)
+    mask = torch.rand(20, 300, generator=chance) > 0.3
+    whole = memory_weights(query, memory, mask=mask)
+    monkeypatch.setattr("memorywrap.layer._RANKED", ranked)
+    assert torch.allclose(memory_weights(query, memory, mask=mask), whole, rtol=0, atol=1e-12)
+    assert torch.allclose(whole.sum(dim=1), torch.ones(20, dtype=torch.float64))
