@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import threading
 from pathlib import Path
 
 _LOCAL = Path("checkpoints")
@@ -44,15 +45,30 @@ def main() -> None:
     from app.models import Models
     from app.page import build, launch_options
 
-    # Stopped by a service manager as by Ctrl-C: Gradio then deletes what people uploaded.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A signal is noted, and raises nothing: wherever it comes, what people uploaded is deleted. Stopped by
+    # a service manager as by Ctrl-C; a second one ends it at once.
+    stop = threading.Event()
+
+    def noted(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
     models = Models(options.checkpoints)
     if models.names:
         models.warm_up_meanwhile(models.default)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, noted)
+    page = build(models)
     try:
-        build(models).launch(
-            server_name=options.host, server_port=options.port, **launch_options(models)
+        page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            prevent_thread_lock=True,
+            **launch_options(models),
         )
+        stop.wait()
+        print("Closing the page …", flush=True)
+        page.close(verbose=False)
     finally:
         models.close()
         folder.close()

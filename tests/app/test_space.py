@@ -42,7 +42,7 @@ def start(monkeypatch, page_checkpoints, tmp_path):
                 server_name="127.0.0.1",
                 quiet=True,
                 prevent_thread_lock=True,
-                **space.launch_options(),
+                **space.launch_options(space.models),
             )
             open_pages.append(space.demo)
             space.client = Client(url, verbose=False)
