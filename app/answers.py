@@ -37,8 +37,9 @@ def explained(
     settings = checked_settings(method, baseline, steps)
     picture = read()
     prediction = classify(models, name, picture, checked_box(crop, picture))
+    patched = models.patch_meanwhile(classifier, prediction)
     explanation = models.explain(classifier, prediction, **settings)
-    patch = models.patch(classifier, prediction)
+    patch = patched()
     return explanation.to_dict(name, patch), figure_parts(explanation, patch)
 
 

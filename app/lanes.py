@@ -104,14 +104,6 @@ class Lane:
             self._change.notify()
         return item.result
 
-    def do(self, kind: Hashable, what: Any) -> Any:
-        """Put an item into the line and wait for its result.
-
-        Raises:
-            Busy, Closed: as `submit`, or whatever the work raised.
-        """
-        return self.submit(kind, what).result()
-
     def close(self) -> None:
         """Begin nothing any more, and wait for what is under way."""
         with self._change:

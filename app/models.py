@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,23 +91,9 @@ class Models:
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
         self._entries: dict[str, _Entry] = {}
-        self.answers = Lane(
-            "answers",
-            self._predict_together,
-            most=_TOGETHER,
-            room=_ANSWERS,
-            seen=metrics.of_lane("answers"),
-        )
-        # An explanation keeps both cores busy: two at once would only take turns.
-        self.maps = Lane(
-            "maps",
-            self._explain_together,
-            most=_EXPLAINED,
-            room=_MAPS,
-            seen=metrics.of_lane("maps"),
-        )
-        for name, lane in (("answers", self.answers), ("maps", self.maps)):
-            metrics.WAITING.labels(name).set_function(partial(len, lane))
+        self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)
+        self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS)
+        self.patches = self._lane("patches", self._patch_each, 1, _MAPS)
         # Whether the default model answers as it should.
         self.is_ready = False
         # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
@@ -229,7 +215,23 @@ class Models:
         Raises:
             ModelError: too many wait, or a page that is being closed.
         """
-        return _done(self.maps, ("patch", classifier, ()), prediction)
+        return self.patch_meanwhile(classifier, prediction)()
+
+    def patch_meanwhile(
+        self, classifier: MemoryWrapClassifier, prediction: Prediction
+    ) -> Callable[[], PatchCounterfactual | None]:
+        """`patch`, begun beside what is done next: a function that waits for it.
+
+        Raises:
+            ModelError: as `patch`, now or when it is waited for.
+        """
+        return _begun(self.patches, classifier, prediction)
+
+    @staticmethod
+    def _lane(name: str, work: Callable[..., Sequence[Any]], most: int, room: int) -> Lane:
+        lane = Lane(name, work, most=most, room=room, seen=metrics.of_lane(name))
+        metrics.WAITING.labels(name).set_function(partial(len, lane))
+        return lane
 
     def _predict_together(
         self, classifier: MemoryWrapClassifier, inputs: list[Tensor]
@@ -242,9 +244,12 @@ class Models:
         what, classifier, settings = kind
         if what == "explain":
             return classifier.explain(asked, **dict(settings))
-        if what == "warm":
-            classifier.warm_paths(asked)
-            return asked
+        classifier.warm_paths(asked)
+        return asked
+
+    def _patch_each(
+        self, classifier: MemoryWrapClassifier, asked: list[Prediction]
+    ) -> list[PatchCounterfactual | None]:
         for prediction in asked:
             if prediction not in self._patches:
                 self._patches[prediction] = patch_counterfactual(classifier, prediction)
@@ -315,8 +320,8 @@ class Models:
         memory sample that is being warmed up. Python aborts where it ends while a thread is still
         inside torch."""
         self._closed.set()
-        self.maps.close()
-        self.answers.close()
+        for lane in (self.maps, self.patches, self.answers):
+            lane.close()
         if self._warming is not None:
             self._warming.join()
 
@@ -346,12 +351,21 @@ class Models:
 
 def _done(lane: Lane, kind: Any, what: Any) -> Any:
     """What a lane makes of it, with what it refuses as a sentence for the person who asked."""
-    try:
-        return lane.do(kind, what)
-    except (Busy, Closed) as error:
-        refused = ModelError(str(error))
-        refused.again = error.seconds if isinstance(error, Busy) else None
-        raise refused from None
+    return _begun(lane, kind, what)()
+
+
+def _begun(lane: Lane, kind: Any, what: Any) -> Callable[[], Any]:
+    """The same, begun: a function that waits for it."""
+
+    def speaking(function: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return function(*given)
+        except (Busy, Closed) as error:
+            refused = ModelError(str(error))
+            refused.again = error.seconds if isinstance(error, Busy) else None
+            raise refused from None
+
+    return partial(speaking, speaking(lane.submit, kind, what).result)
 
 
 def _hashable(settings: dict[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -70,7 +70,7 @@ def test_one_that_fails_fails_alone(made):
     assert [results[at].result(30) for at in (0, 2, 3)] == [2, 6, 8]
     with pytest.raises(ValueError, match="thirteen"):
         results[1].result(30)
-    assert lane.do("a", 5) == 10
+    assert lane.submit("a", 5).result(30) == 10
 
 
 def test_too_many_for_the_memory_are_done_in_smaller_batches(made):
@@ -91,7 +91,7 @@ def test_what_nobody_waits_for_any_more_is_not_done(made, monkeypatch):
     assert stays.result(30) == 4 and worker.batches[1:] == [("a", [2])]
     monkeypatch.setattr(lanes, "_STALE", -1)
     with pytest.raises(Busy):
-        lane.do("a", 3)
+        lane.submit("a", 3).result(30)
 
 
 def test_a_full_lane_says_when_to_come_back(made):
@@ -124,6 +124,6 @@ def test_it_ends_with_what_is_under_way_and_refuses_the_rest(made):
 def test_batches_are_told(made):
     told = []
     lane, _ = made(seen=lambda count, seconds: told.append((count, seconds >= 0)))
-    assert lane.do("a", 1) == 2
+    assert lane.submit("a", 1).result(30) == 2
     lane.close()
     assert told == [(1, True)]
