@@ -56,7 +56,7 @@ def main() -> None:
     models = Models(options.checkpoints)
     if models.names:
         models.warm_up_meanwhile(models.default)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, noted)
     page = build(models)
     try:

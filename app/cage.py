@@ -26,6 +26,7 @@ _ROOT = Path(__file__).parent.parent
 _PROCESSES = max(2, min(4, os.cpu_count() or 2))
 # Seconds by the clock for one file, where the processor's time does not run out, and for a free process.
 _PATIENCE, _WAIT = 15.0, 30.0
+_SENTENCE = 1000  # bytes of a refusal, at most
 _TOO_MUCH = (
     "The picture takes too much time or memory to open: please save it anew as a PNG or JPEG."
 )
@@ -65,10 +66,16 @@ class Cage:
             if decoder is None or decoder.has_ended():
                 decoder = _Decoder()
             return decoder.decoded(data)
-        except (OSError, struct.error, EOFError):
+        except ImageError:
+            raise
+        except (
+            BaseException
+        ) as error:  # its answer may still be in the pipe: nobody else's may be read
             if decoder is not None:
                 decoder.end()
             decoder = None
+            if not isinstance(error, Exception):
+                raise
             raise ImageError(_TOO_MUCH) from None
         finally:
             self._free.put(decoder)
@@ -96,7 +103,9 @@ class _Decoder:
         self._process.stdin.flush()
         if self._read(1, limit) == b"-":
             (length,) = struct.unpack(">I", self._read(4, limit))
-            raise ImageError(self._read(min(length, 1000), limit).decode())
+            if length > _SENTENCE:
+                raise EOFError
+            raise ImageError(self._read(length, limit).decode())
         width, height = struct.unpack(">II", self._read(8, limit))
         if not 0 < width * height <= MAX_PIXELS:
             raise EOFError
@@ -105,10 +114,12 @@ class _Decoder:
     def _read(self, count: int, limit: float) -> bytes:
         assert self._process.stdout is not None
         pipe, parts = self._process.stdout.fileno(), bytearray(count)
+        ready = select.poll()  # select() knows no descriptor over 1023
+        ready.register(pipe, select.POLLIN)
         at = 0
         while at < count:
             left = limit - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            if left <= 0 or not ready.poll(1000 * left):
                 raise TimeoutError
             read = os.readv(pipe, [memoryview(parts)[at:]])
             if not read:

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio import state_holder
+from gradio import routes, state_holder
 from gradio.components import Component
 from gradio.context import get_blocks_context
 from gradio.data_classes import FileDataDict, ImageData
 
+from app.guard import Guard
 from app.uploads import NOT_UNDERSTOOD, refuse_foreign_files, sentence
 from memorywrap.images import ImageError
 
@@ -34,6 +35,17 @@ class LightSession(state_holder.SessionState):
 
 
 state_holder.SessionState = LightSession  # type: ignore[misc]
+_create_app = routes.App.create_app
+
+
+def _guarded(*args: Any, **kwargs: Any) -> routes.App:
+    """Gradio's app with the guard in front of what Gradio adds by itself, which answers other sites."""
+    app = _create_app(*args, **kwargs)
+    app.user_middleware.sort(key=lambda one: getattr(one, "cls", None) is not Guard)
+    return app
+
+
+routes.App.create_app = staticmethod(_guarded)  # type: ignore[method-assign]
 
 
 class GuardedBlocks(gr.Blocks):

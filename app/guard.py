@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gradio.utils import get_upload_folder
+from python_multipart.multipart import parse_options_header
 
 from app import metrics
 from memorywrap.images import MAX_BYTES
@@ -89,7 +90,7 @@ class Refused(Exception):
 
 
 class Guard:
-    """ASGI middleware, the outermost.
+    """ASGI middleware, the outermost: see `app.gradio_patches`.
 
     Args:
         app: what it stands before.
@@ -184,8 +185,9 @@ class Guard:
         left, since = self._buckets.get(address, (_AT_ONCE, now))
         left = min(_AT_ONCE, left + (now - since) * _PER_SECOND)
         if len(self._buckets) > _ADDRESSES:
-            self._buckets.clear()
-        self._buckets[address] = (max(left - 1, 0), now)
+            for known in list(self._buckets)[: _ADDRESSES // 2]:
+                del self._buckets[known]
+        self._buckets[address] = (left - 1 if left >= 1 else left, now)
         return left >= 1
 
     async def _with_bounds(
@@ -199,12 +201,25 @@ class Guard:
                 (b"retry-after", b"5"),
             )
         is_upload = scope["path"].endswith("/upload") or "/v1/" in scope["path"]
+        kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+        if len(kinds) > 1:
+            raise Refused(400, "A request has one content type.")
         body = _Body(receive, headers, is_upload=is_upload)
         self._unfinished += 1
+
+        async def receive_on() -> Message:
+            was_done = body.done
+            try:
+                return await body.receive()
+            finally:
+                if body.done and not was_done:
+                    self._unfinished -= 1
+
         try:
-            await self.app(scope, body.receive, send)
+            await self.app(scope, receive_on, send)
         finally:
-            self._unfinished -= 1
+            if not body.done:
+                self._unfinished -= 1
             if body.refusal is not None:  # which the app may have taken for something else
                 raise body.refusal
 
@@ -216,16 +231,17 @@ class _Body:
         self._receive = receive
         self.refusal: Refused | None = None
         self._most = _UPLOAD if is_upload else _OTHER
-        self._size, self._done, self._begun = 0, False, time.monotonic()
+        self._size, self.done, self._begun = 0, False, time.monotonic()
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._most:
             raise self._too_large()
-        boundary = re.search(rb'boundary="?([^";]+)', headers.get(b"content-type", b""))
-        self._boundary = b"--" + boundary[1] if boundary else b""
+        _, options = parse_options_header(headers.get(b"content-type", b""))
+        boundary = options.get(b"boundary", b"")
+        self._boundary = b"--" + boundary if boundary else b""
         self._parts, self._tail = 0, b""
 
     async def receive(self) -> Message:
-        if self._done:
+        if self.done:
             return await self._receive()
         left = self._begun + _WHOLE - time.monotonic()
         try:
@@ -234,7 +250,7 @@ class _Body:
             raise self._refuse(
                 408, "The request took too long to arrive: please try again."
             ) from None
-        self._done = not message.get("more_body", False)
+        self.done = not message.get("more_body", False)
         piece = message.get("body", b"")
         self._size += len(piece)
         if self._size > self._most:
@@ -257,7 +273,7 @@ class _Body:
         )
 
     def _refuse(self, status: int, sentence: str) -> Refused:
-        self._done = True
+        self.done = True
         self.refusal = Refused(status, sentence)
         return self.refusal
 
@@ -308,7 +324,7 @@ def _shown_error(error: Exception) -> str:
 
 # What is counted by name; of the rest, what kind of thing it is.
 _COUNTED = re.compile(
-    rf"/v1/\w+|/healthz|/metrics|/|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
+    rf"/v1/(models|classify|explain|whatif|docs|openapi\.json)|/healthz|/metrics|/|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
 _KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|heartbeat|upload_progress|call)")
 

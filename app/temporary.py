@@ -47,10 +47,12 @@ class OwnFolder:
         base = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()).resolve()
         base.mkdir(parents=True, exist_ok=True)
         _delete_abandoned(base)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=base))
         self._seconds, self._most = seconds, most
-        self._lock = open(self.path / _LOCK, "w")  # noqa: SIM115
+        self._lock = open(new / _LOCK, "w")  # noqa: SIM115
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = new.with_name(new.name[1:])  # seen by others once it is locked
+        new.rename(self.path)
         os.environ["GRADIO_TEMP_DIR"] = tempfile.tempdir = str(self.path)
         self._closed = threading.Event()
         atexit.register(self.close)
@@ -64,7 +66,7 @@ class OwnFolder:
         atexit.unregister(self.close)
         os.environ["GRADIO_TEMP_DIR"] = str(self.path.parent)
         tempfile.tempdir = None
-        shutil.rmtree(self.path, ignore_errors=True)
+        _delete(self.path)
         self._lock.close()
 
     def sweep(self) -> None:
@@ -112,6 +114,18 @@ def _delete_abandoned(base: Path) -> None:
         try:
             with open(folder / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # in use, another user's, or just being made
+                _delete(folder)
+        except FileNotFoundError:  # it was being deleted
+            _delete(folder)
+        except OSError:  # in use, or another user's
             continue
+
+
+def _delete(folder: Path) -> None:
+    """The lock last: until then the next start finds what is left."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name != _LOCK:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
+                missing_ok=True
+            )
+    shutil.rmtree(folder, ignore_errors=True)

@@ -29,7 +29,7 @@ from memorywrap.images import ImageError
 _log = logging.getLogger(__name__)
 
 # Requests in work at once, whose pictures are computed together; and those that may wait beside them.
-_AT_ONCE, _EXPLAINED_AT_ONCE, _WAITING = 64, 8, 1000
+_AT_ONCE, _EXPLAINED_AT_ONCE, _WAITING = 64, 8, 300
 _DOCS = "The request is not understood: please see /v1/docs for what to send."
 _PARTS, _FIELD = 20, 1_000_000  # of a form, and bytes of one that is no file
 
@@ -189,6 +189,10 @@ class _Asked:
     def __init__(self, files: dict[str, bytes], fields: dict[str, str]):
         self._files, self._fields = files, fields
 
+    def forget(self) -> None:
+        """Nobody waits for the answer."""
+        self._files.clear()
+
     def image(self) -> Any:
         """The picture that is asked about."""
         return self.file("image")
@@ -233,13 +237,18 @@ class _Threads:
 
     async def answer(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
         """What the work makes of a request. Whoever leaves frees his place."""
-        try:
-            asked = await _read(request)
-        except ArgumentError as error:
-            return _refused(400, str(error))
         if self._full:
             return _refused(503, str(Busy(10)), again=10)
         self._inside += 1
+        try:
+            return await self._answered(request, work)
+        except ArgumentError as error:
+            return _refused(400, str(error))
+        finally:
+            self._inside -= 1
+
+    async def _answered(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
+        asked = await _read(request)
         loop = asyncio.get_running_loop()
         done = loop.run_in_executor(self._pool, partial(_answered, work, asked))
         gone = asyncio.ensure_future(_until_gone(request))
@@ -248,11 +257,11 @@ class _Threads:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not done.done():
                 done.cancel()  # does nothing where it has begun
+                asked.forget()  # the pool keeps what is cancelled until its turn comes
                 return Response(status_code=499)
             return done.result()
         finally:
             gone.cancel()
-            self._inside -= 1
 
 
 async def _until_gone(request: Request) -> None:

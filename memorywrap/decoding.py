@@ -46,6 +46,8 @@ def decoded(data: bytes) -> Image.Image:
             # Pillow warns of large images on opening; check_pixels refuses them in our words.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except MemoryError:  # which says nothing of the file
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError(TOO_MANY_PIXELS) from error
     except Exception as error:  # Pillow's parsers raise many kinds on hostile input
@@ -53,6 +55,8 @@ def decoded(data: bytes) -> Image.Image:
     check_pixels(image)
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:
         raise ImageError(
             "The image file is damaged or incomplete: please save it again."

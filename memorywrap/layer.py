@@ -19,7 +19,7 @@ DISTANCES: tuple[Distance, ...] = get_args(Distance)
 # shortens no embedding that is longer than 1e-4.
 _NORM_EPSILON = 1e-12
 
-# A larger memory is read in chunks of so many samples, which a processor's cache holds, and not copied.
+# A larger memory is read in chunks of so many samples, which a processor's cache holds.
 _CHUNK = 16_384
 # The highest scores that sparsemax ranks first: all others have weight 0 once one of these has.
 _RANKED = 512

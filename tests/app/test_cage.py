@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import signal
 import struct
 import threading
@@ -148,3 +149,34 @@ def test_its_processes_know_nothing_of_this_one_s_environment(monkeypatch):
         pytest.skip("no /proc here")
     with open(environment, "rb") as file:
         assert b"SECRET" not in file.read()
+
+
+def test_with_thousands_of_open_files_pictures_are_read_as_before():
+    """select() knows no descriptor over 1023."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < 1200:
+        pytest.skip("so many may not be open here")
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert Cage(1).decoded(encoded(NOISE)).size == NOISE.size
+    finally:
+        for number in held:
+            os.close(number)
+
+
+def test_an_answer_that_was_not_read_is_read_by_nobody_else(monkeypatch):
+    mine = Cage(1)
+    mine.decoded(encoded(NOISE))
+    frombytes, asked = Image.frombytes, []
+
+    def fails(*given):
+        asked.append(given)
+        if len(asked) == 1:
+            raise MemoryError
+        return frombytes(*given)
+
+    monkeypatch.setattr(cage.Image, "frombytes", fails)
+    with pytest.raises(ImageError):
+        mine.decoded(encoded(NOISE))
+    other = Image.new("RGB", (20, 10), "red")
+    assert mine.decoded(encoded(other)).size == other.size

@@ -211,3 +211,60 @@ def test_the_page_stands_behind_it(page):
         assert client.post("/gradio_api/run/predict", json=body).status_code == 404
         file = {"files": ("a.png", Path(__file__).read_bytes(), "image/png")}
         assert client.post(UPLOAD, files=file).status_code == 200
+
+
+def test_it_stands_before_what_gradio_adds_by_itself(page):
+    """Which tells other sites that they may read."""
+    with httpx.Client(base_url=page.url) as client:
+        foreign = {"Host": "page.example", "Origin": "https://evil.example"}
+        for path in ("/", "/config"):
+            answer = client.get(path, headers=foreign)
+            assert answer.status_code == 200
+            assert "access-control-allow-origin" not in answer.headers
+            assert "content-security-policy" in answer.headers
+        asked = {**foreign, "Access-Control-Request-Method": "POST"}
+        assert client.request("OPTIONS", JOIN, headers=asked).status_code == 405
+
+
+@pytest.mark.parametrize("kind", ["Boundary=ab", 'xboundary=zz; boundary="ab"'])
+def test_parts_are_counted_however_the_boundary_is_spelt(kind):
+    part = b'--ab\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
+    headers = {"Content-Type": f"multipart/form-data; {kind}"}
+    assert (
+        ask("POST", UPLOAD, content=part * 30 + b"--ab--\r\n", headers=headers).status_code == 413
+    )
+
+
+def test_two_content_types_are_none():
+    headers = [("Content-Type", "multipart/form-data; boundary=a"), ("Content-Type", "text/plain")]
+    assert ask("POST", UPLOAD, content=b"x", headers=headers).status_code == 400
+
+
+def test_who_waits_for_an_answer_takes_no_place_of_those_who_upload(monkeypatch):
+    monkeypatch.setattr(guard, "_UNFINISHED", 1)
+    answered = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        if scope["path"] == "/v1/explain":
+            await answered.wait()
+        await echo(scope, lambda: asyncio.sleep(0, {"type": "http.request"}), send)
+
+    async def both() -> list[int]:
+        transport = httpx.ASGITransport(Guard(slow, ""))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            first = asyncio.create_task(client.post("/v1/explain", content=b"x"))
+            await asyncio.sleep(0.05)
+            second = await client.post(UPLOAD, content=b"x")
+            answered.set()
+            return [second.status_code, (await first).status_code]
+
+    assert asyncio.run(both()) == [200, 200]
+
+
+def test_nothing_is_counted_under_a_name_that_a_visitor_chose(page):
+    with httpx.Client(base_url=page.url) as client:
+        for name in ("/v1/mine", "/gradio_api/call/mine"):
+            client.get(name)
+        assert "mine" not in client.get("/metrics").text

@@ -89,3 +89,16 @@ def test_what_a_killed_process_left_is_deleted_by_the_next_and_nobody_else_s(tmp
         first.kill()
         second.kill()
         second.wait()
+
+
+def test_what_a_deletion_left_half_done_is_deleted_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    left = tmp_path / "memory-wrap-left"
+    left.mkdir()
+    (left / "a.png").write_bytes(b"x")  # its lock is gone already
+    own = OwnFolder()
+    try:
+        assert not left.exists() and own.path.exists()
+    finally:
+        own.close()
+    assert list(tmp_path.iterdir()) == []
