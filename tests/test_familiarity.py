@@ -49,11 +49,13 @@ def model():
     return model
 
 
+@pytest.mark.slow
 def test_what_was_never_seen_is_told_from_what_is_known(learned) -> None:
     assert (learned(clouds(2000, 3, 3)) < 0).double().mean() > 0.9
     assert (learned(clouds(4000, 0, 4)) < 0).double().mean() == pytest.approx(REFUSED, abs=0.01)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_for_the_same_seed_and_leaves_chance_alone() -> None:
     torch.manual_seed(5)
     wanted = torch.rand(1)

@@ -11,6 +11,8 @@ import torch
 from memorywrap import patches
 from memorywrap.patches import patch_counterfactual
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

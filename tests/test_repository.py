@@ -197,6 +197,7 @@ def test_the_lower_rooms_know_nothing_of_the_upper_ones():
             assert ORDER.index(rooms[below]) <= ORDER.index(room), f"{name} imports {below}"
 
 
+@pytest.mark.slow
 def test_importing_does_no_work():
     """Neither a GPU nor the page nor the network is touched before somebody asks for it."""
     code = (

@@ -237,6 +237,7 @@ def test_a_gauge_is_compared_on_images_that_it_was_not_fitted_on(monkeypatch) ->
     assert not fitted & kept
 
 
+@pytest.mark.slow
 def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(monkeypatch) -> None:
     for name, count in (
         ("LEARNED", 80),
@@ -308,6 +309,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_the_command_fits_reports_and_keeps_what_is_better(
     photos, tmp_path, capsys, monkeypatch
 ) -> None:

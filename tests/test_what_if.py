@@ -65,6 +65,7 @@ def test_the_seeds_above_cover_flips_of_one_of_two_and_none() -> None:
     assert sizes == {1, 2, None}
 
 
+@pytest.mark.slow
 def test_larger_sets_are_verified_and_within_the_limit() -> None:
     sizes = []
     for seed in range(20):

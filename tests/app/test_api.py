@@ -17,6 +17,8 @@ from memorywrap import PatchCounterfactual
 from memorywrap.explanation.methods import methods
 from memorywrap.images import read_image
 
+pytestmark = pytest.mark.slow
+
 FILE = {"_type": "gradio.FileData"}
 
 

@@ -81,6 +81,7 @@ def test_what_is_refused_is_refused_in_the_same_words(one, data, message):
     assert str(inside.value) == str(outside.value)
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_too_long_is_ended_and_the_next_is_read(one):
     endless = png_with(b"eXIf", b"Exif\0\0" * 1_600_000)
     start = time.monotonic()

@@ -199,6 +199,7 @@ def test_what_fails_inside_is_one_sentence_outside_and_one_line_in_the_log(error
     assert len(caplog.records) == 1 and "\n" not in caplog.text.strip()
 
 
+@pytest.mark.slow
 def test_the_page_stands_behind_it(page):
     with httpx.Client(base_url=page.url) as client:
         assert client.get("/").status_code == 200
@@ -213,6 +214,7 @@ def test_the_page_stands_behind_it(page):
         assert client.post(UPLOAD, files=file).status_code == 200
 
 
+@pytest.mark.slow
 def test_it_stands_before_what_gradio_adds_by_itself(page):
     """Which tells other sites that they may read."""
     with httpx.Client(base_url=page.url) as client:
@@ -263,6 +265,7 @@ def test_who_waits_for_an_answer_takes_no_place_of_those_who_upload(monkeypatch)
     assert asyncio.run(both()) == [200, 200]
 
 
+@pytest.mark.slow
 def test_nothing_is_counted_under_a_name_that_a_visitor_chose(page):
     with httpx.Client(base_url=page.url) as client:
         for name in ("/v1/mine", "/gradio_api/call/mine"):

@@ -90,6 +90,7 @@ def test_while_a_memory_is_downloaded_every_model_answers_at_once(models, downlo
     fetching.join()
 
 
+@pytest.mark.slow
 def test_it_is_ready_once_its_default_model_answers_as_it_should(models):
     assert not models.is_ready
     models.warm_up("plain")

@@ -14,6 +14,8 @@ from PIL import Image
 
 from app import v1
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def client(page):

@@ -65,6 +65,7 @@ def test_classify_goes_on_after_a_bad_image_and_says_so(run, photo, tmp_path):
     assert "text.png: The file is not an image" in err and "none.png: There is no image file" in err
 
 
+@pytest.mark.slow
 def test_classify_looks_at_the_first_guess_or_at_the_crop(run, tmp_path, tiny_checkpoint):
     tiny.picture(size=(96, 64)).save(tmp_path / "wide.png")
     picture = str(tmp_path / "wide.png")
@@ -129,6 +130,7 @@ def test_whatif_answers_with_an_edited_memory(run, photo):
         assert code == 2 and said in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_samples_can_be_left_out(run, photo, tmp_path):
     before = json.loads(run("classify", photo)[1])
     gone = [sample["index"] for sample in before["memory"][:2]]

@@ -10,6 +10,8 @@ from memorywrap.data.sets import Split
 from memorywrap.measures.patches import measure_patches
 from memorywrap.patches import patch_counterfactual
 
+pytestmark = pytest.mark.slow
+
 COUNT = 6
 IMAGES, LABELS = tiny.images(COUNT, seed=11)
 

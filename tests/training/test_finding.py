@@ -36,6 +36,7 @@ def test_squares_are_of_every_kind():
     assert {(1, 1), (0, 0), (0, -1)} <= kinds
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_a_digit_from_what_is_none():
     digits, _ = render_digits(400, 0, fonts=[], workers=1)
     finder = learn_to_find(digits, strangers=["surface"], scenes=12, others=150, steps=60)

@@ -128,6 +128,7 @@ def test_every_sample_says_what_it_is_and_weighs():
     assert html(prediction, gone, ()).count(" mw-gone") == 1
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_clicked_gets_its_map_and_what_it_adds(panel, session):
     used = session.subject.prediction.used[-1]
     shown = panel.chosen(session, json.dumps({"chosen": used}))
