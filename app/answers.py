@@ -37,9 +37,9 @@ def explained(
     settings = checked_settings(method, baseline, steps)
     picture = read()
     prediction = classify(models, name, picture, checked_box(crop, picture))
-    patched = models.patch_meanwhile(classifier, prediction)
+    patching = models.patch_meanwhile(classifier, prediction)
     explanation = models.explain(classifier, prediction, **settings)
-    patch = patched()
+    patch = patching.result()
     return explanation.to_dict(name, patch), figure_parts(explanation, patch)
 
 

@@ -14,13 +14,13 @@ import select
 import struct
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 from PIL import Image
 
-from memorywrap.decoding import MAX_BYTES, MAX_PIXELS, ImageError
+from app.lanes import Busy
+from memorywrap.decoding import MAX_PIXELS, ImageError
 
 _ROOT = Path(__file__).parent.parent
 _PROCESSES = max(2, min(4, os.cpu_count() or 2))
@@ -30,7 +30,6 @@ _SENTENCE = 1000  # bytes of a refusal, at most
 _TOO_MUCH = (
     "The picture takes too much time or memory to open: please save it anew as a PNG or JPEG."
 )
-_BUSY = "Many pictures are being opened right now: please try again in a moment."
 
 # Nothing of the page's own environment; what malloc() gives is zero, on Linux, or marked, on macOS.
 _ENVIRONMENT = {
@@ -55,22 +54,20 @@ class Cage:
 
         Raises:
             ImageError: as there, or a file that takes too much.
+            Busy: no process was free for half a minute.
         """
-        if len(data) > MAX_BYTES:
-            raise ImageError("The file is over 10 MB: please upload a smaller one.")
         try:
             decoder = self._free.get(timeout=_WAIT)
         except queue.Empty:
-            raise ImageError(_BUSY) from None
+            raise Busy(5) from None
         try:
             if decoder is None or decoder.has_ended():
                 decoder = _Decoder()
             return decoder.decoded(data)
         except ImageError:
             raise
-        except (
-            BaseException
-        ) as error:  # its answer may still be in the pipe: nobody else's may be read
+        except BaseException as error:
+            # Its answer may still be in the pipe, and be read as that to the next picture.
             if decoder is not None:
                 decoder.end()
             decoder = None
@@ -141,12 +138,4 @@ class _Decoder:
                 pipe.close()
 
 
-_cages: dict[int, Cage] = {}
-_making = threading.Lock()
-
-
-def decoded(data: bytes) -> Image.Image:
-    """`Cage.decoded` in this process's cage."""
-    with _making:
-        cage = _cages.get(os.getpid()) or _cages.setdefault(os.getpid(), Cage())
-    return cage.decoded(data)
+decoded = Cage().decoded  # in the processes of this page

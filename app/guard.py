@@ -40,12 +40,14 @@ _GRADIO = "/gradio_api"
 # method -> paths that exist
 _ROUTES = {
     "GET": re.compile(
-        r"/|/v1/(models|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static)/.*"
+        r"/|/v1/(models|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico"
+        r"|/robots\.txt|/manifest\.json|/(assets|static)/.*"
         rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|heartbeat/\w+|file=.*"
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
     ),
     "POST": re.compile(
-        rf"/v1/(classify|explain|whatif)|{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"
+        r"/v1/(classify|explain|whatif)"
+        rf"|{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"
     ),
 }
 _ROUTES["HEAD"] = _ROUTES["GET"]
@@ -103,9 +105,8 @@ class Guard:
         given = os.environ.get("MEMORYWRAP_AUTH", "") if password is None else password
         self._password = base64.b64encode(given.encode()) if given else b""
         self._unfinished = 0
-        self._buckets: dict[
-            str, tuple[float, float]
-        ] = {}  # address -> what is left, and since when
+        # address -> what is left, and since when
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -161,7 +162,7 @@ class Guard:
                 "Too many requests from this address: please wait a moment.",
                 (b"retry-after", b"5"),
             )
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        path = path_of(scope)
         routes = _ROUTES.get(scope["method"])
         if routes is None:
             raise Refused(405, "This method is not known here.")
@@ -200,7 +201,7 @@ class Guard:
                 "Many people are uploading right now: please try again.",
                 (b"retry-after", b"5"),
             )
-        is_upload = scope["path"].endswith("/upload") or "/v1/" in scope["path"]
+        is_upload = path_of(scope).startswith(("/v1/", f"{_GRADIO}/upload"))
         kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
         if len(kinds) > 1:
             raise Refused(400, "A request has one content type.")
@@ -278,6 +279,11 @@ class _Body:
         return self.refusal
 
 
+def path_of(scope: Message) -> str:
+    """What is asked for, without the path that the page hangs below."""
+    return scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+
+
 def _is_ours(path: str) -> bool:
     """Whether a file that is asked for lies in the upload folder: no address is fetched."""
     _, is_file, name = path.partition(f"{_GRADIO}/file=")
@@ -324,14 +330,15 @@ def _shown_error(error: Exception) -> str:
 
 # What is counted by name; of the rest, what kind of thing it is.
 _COUNTED = re.compile(
-    rf"/v1/(models|classify|explain|whatif|docs|openapi\.json)|/healthz|/metrics|/|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
+    rf"/v1/({'|'.join(ENDPOINTS)}|docs|openapi\.json)|/healthz|/metrics|/"
+    rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
 _KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|heartbeat|upload_progress|call)")
 
 
 def _counted(scope: Message, status: int, seconds: float) -> None:
     """Until an answer begins: some stay open."""
-    path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    path = path_of(scope)
     kind = _KINDS.match(path)
     route = path if _COUNTED.fullmatch(path) else kind[0] if kind else "other"
     metrics.REQUESTS.labels(route, status).inc()

@@ -19,7 +19,11 @@ _log = logging.getLogger(__name__)
 _STALE = 120.0  # seconds after which what waited is not done any more: nobody is there
 
 
-class Busy(ValueError):
+class NotNow(ValueError):
+    """What is asked cannot be done now; the message is one sentence for the person who asked."""
+
+
+class Busy(NotNow):
     """A lane that is full; the message is one sentence for the person who asked.
 
     Attributes:
@@ -33,7 +37,7 @@ class Busy(ValueError):
         self.seconds = seconds
 
 
-class Closed(ValueError):
+class Closed(NotNow):
     """A lane that takes nothing any more."""
 
     def __init__(self) -> None:

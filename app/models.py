@@ -6,6 +6,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,9 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from app import metrics
-from app.lanes import Busy, Closed, Lane
+from app.lanes import Lane
 from memorywrap import (
     Explanation,
     MemoryBank,
@@ -43,13 +43,7 @@ _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few sec
 
 
 class ModelError(ValueError):
-    """A model that cannot answer; the message is one sentence for the person who asked.
-
-    Attributes:
-        again: seconds after which it pays to ask again; None where it does not.
-    """
-
-    again: int | None = None
+    """A model that cannot answer; the message is one sentence for the person who asked."""
 
 
 def reads_digits(config: Config) -> bool:
@@ -91,7 +85,9 @@ class Models:
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
         self._entries: dict[str, _Entry] = {}
-        self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)
+        self.answers = self._lane(
+            "answers", MemoryWrapClassifier.predict_inputs, _TOGETHER, _ANSWERS
+        )
         self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS)
         self.patches = self._lane("patches", self._patch_each, 1, _MAPS)
         # Whether the default model answers as it should.
@@ -187,10 +183,11 @@ class Models:
         """The prediction for a part of an image, made together with those that others wait for.
 
         Raises:
-            ModelError: as `get`, or too many wait, or a page that is being closed.
+            ModelError: as `get`.
+            NotNow: too many wait, or a page that is being closed.
         """
         classifier = self.get(name)
-        return _done(self.answers, classifier, classifier.input(image, box))
+        return self.answers.submit(classifier, classifier.input(image, box)).result()
 
     def explain(
         self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
@@ -199,13 +196,15 @@ class Models:
         wait for.
 
         Raises:
-            ModelError: a model without memory, too many wait, or a page that is being closed.
+            ModelError: a model without memory.
+            NotNow: too many wait, or a page that is being closed.
         """
         if not classifier.has_memory:
             raise ModelError(
                 "This model has no memory, so there is nothing to explain by examples."
             )
-        return _done(self.maps, ("explain", classifier, _hashable(settings)), prediction)
+        kind = ("explain", classifier, tuple(sorted(settings.items())))
+        return self.maps.submit(kind, prediction).result()
 
     def patch(
         self, classifier: MemoryWrapClassifier, prediction: Prediction
@@ -213,30 +212,21 @@ class Models:
         """The patch counterfactual of a prediction of one of these models.
 
         Raises:
-            ModelError: too many wait, or a page that is being closed.
+            NotNow: too many wait, or a page that is being closed.
         """
-        return self.patch_meanwhile(classifier, prediction)()
+        return self.patch_meanwhile(classifier, prediction).result()
 
     def patch_meanwhile(
         self, classifier: MemoryWrapClassifier, prediction: Prediction
-    ) -> Callable[[], PatchCounterfactual | None]:
-        """`patch`, begun beside what is done next: a function that waits for it.
-
-        Raises:
-            ModelError: as `patch`, now or when it is waited for.
-        """
-        return _begun(self.patches, classifier, prediction)
+    ) -> Future[PatchCounterfactual | None]:
+        """`patch`, begun beside what is done next."""
+        return self.patches.submit(classifier, prediction)
 
     @staticmethod
     def _lane(name: str, work: Callable[..., Sequence[Any]], most: int, room: int) -> Lane:
         lane = Lane(name, work, most=most, room=room, seen=metrics.of_lane(name))
         metrics.WAITING.labels(name).set_function(partial(len, lane))
         return lane
-
-    def _predict_together(
-        self, classifier: MemoryWrapClassifier, inputs: list[Tensor]
-    ) -> list[Prediction]:
-        return classifier.predict_inputs(inputs)
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
@@ -303,7 +293,7 @@ class Models:
                 self.is_ready = _answers_rightly(classifier)
             if classifier.bank is not None:
                 for index in range(len(classifier.bank)):
-                    _done(self.maps, ("warm", classifier, index), index)
+                    self.maps.submit(("warm", classifier, index), index).result()
                     if self._closed.wait(0.01):  # whoever asks meanwhile goes first
                         return
         except Exception:  # a model that fails here says so when it is asked
@@ -347,32 +337,6 @@ class Models:
                 return int(file.get_slice("labels").get_shape()[0])
         except (OSError, SafetensorError):
             return 0
-
-
-def _done(lane: Lane, kind: Any, what: Any) -> Any:
-    """What a lane makes of it, with what it refuses as a sentence for the person who asked."""
-    return _begun(lane, kind, what)()
-
-
-def _begun(lane: Lane, kind: Any, what: Any) -> Callable[[], Any]:
-    """The same, begun: a function that waits for it."""
-
-    def speaking(function: Callable[..., Any], *given: Any) -> Any:
-        try:
-            return function(*given)
-        except (Busy, Closed) as error:
-            refused = ModelError(str(error))
-            refused.again = error.seconds if isinstance(error, Busy) else None
-            raise refused from None
-
-    return partial(speaking, speaking(lane.submit, kind, what).result)
-
-
-def _hashable(settings: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(
-        (name, tuple(value) if isinstance(value, list) else value)
-        for name, value in sorted(settings.items())
-    )
 
 
 def _answers_rightly(classifier: MemoryWrapClassifier) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from app.cage import decoded
+from app.lanes import NotNow
 from app.models import ModelError, Models
 from app.uploads import read_file
 from memorywrap import Prediction
@@ -97,7 +98,7 @@ class Subject:
                 refuse_plain(prediction.pixels)
             if self.edits:
                 edited = classifier.predict(prediction, bank=models.edited(self.model, self.edits))
-        except (ImageError, ModelError) as error:
+        except (ImageError, ModelError, NotNow) as error:
             return replace(self, box=box, guesses=guesses, refusal=str(error))
         return replace(self, box=box, guesses=guesses, prediction=prediction, edited=edited)
 

@@ -124,8 +124,8 @@ def _delete_abandoned(base: Path) -> None:
 def _delete(folder: Path) -> None:
     """The lock last: until then the next start finds what is left."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name != _LOCK:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
-                missing_ok=True
-            )
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

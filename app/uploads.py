@@ -22,6 +22,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from app.cage import decoded
+from app.lanes import NotNow
 from app.models import ModelError
 from memorywrap.images import MAX_BYTES, Box, ImageError
 
@@ -53,7 +54,7 @@ def speaks(function: _Function) -> _Function:
             return function(*args, **kwargs)
         except gr.Error:
             raise
-        except (ImageError, ModelError, ArgumentError) as error:
+        except (ImageError, ModelError, ArgumentError, NotNow) as error:
             raise sentence(error) from None
         except ValueError:  # may name what is the server's own business
             _log.exception("refused")
@@ -105,8 +106,9 @@ def read_upload(payload: Any) -> Image.Image:
 
 
 def read_file(path: Path) -> Image.Image:
-    """The upright RGB image in a file, without naming it. A square that moves must not decode a photo each time, so
-    the last few pictures stay decoded for a minute or two, which is less than their files live."""
+    """The upright RGB image in a file, without naming it. A square that moves must not decode a photo
+    each time, so the last few pictures stay decoded for a minute or two, which is less than their files
+    live."""
     try:
         state = path.stat()
     except OSError as error:

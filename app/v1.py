@@ -17,9 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app import answers
 from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model
 from app.cage import decoded
-from app.guard import Refused
+from app.guard import Refused, path_of
 from app.html import data_url, render
-from app.lanes import Busy
+from app.lanes import Busy, NotNow
 from app.models import ModelError, Models
 from app.uploads import ArgumentError
 from memorywrap.explanation.baselines import DEFAULT
@@ -75,9 +75,9 @@ class Doors:
         self._app, self._own = app, make(models)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        path = path_of(scope) if scope["type"] == "http" else ""
         ours = path.startswith("/v1/") or path in ("/healthz", "/metrics")
-        await (self._own if scope["type"] == "http" and ours else self._app)(scope, receive, send)
+        await (self._own if ours else self._app)(scope, receive, send)
 
 
 def make(models: Models) -> FastAPI:
@@ -241,13 +241,13 @@ class _Threads:
             return _refused(503, str(Busy(10)), again=10)
         self._inside += 1
         try:
-            return await self._answered(request, work)
+            return await self._done(request, work)
         except ArgumentError as error:
             return _refused(400, str(error))
         finally:
             self._inside -= 1
 
-    async def _answered(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
+    async def _done(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
         asked = await _read(request)
         loop = asyncio.get_running_loop()
         done = loop.run_in_executor(self._pool, partial(_answered, work, asked))
@@ -299,9 +299,9 @@ def _answered(work: Callable[[_Asked], Any], asked: _Asked) -> Response:
         return _json(work(asked))
     except Busy as error:
         return _refused(503, str(error), again=error.seconds)
-    except ModelError as error:
-        return _refused(400 if error.again is None else 503, str(error), again=error.again)
-    except (ImageError, ArgumentError) as error:
+    except NotNow as error:
+        return _refused(503, str(error))
+    except (ImageError, ModelError, ArgumentError) as error:
         return _refused(400, str(error))
     except ValueError:
         _log.exception("refused")

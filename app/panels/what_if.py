@@ -77,7 +77,7 @@ class WhatIf:
         if index not in prediction.used:  # which is said beside its picture
             return ""
         models = self._story.models
-        explanation = models.explain(models.get(subject.model), prediction, also=[index])
+        explanation = models.explain(models.get(subject.model), prediction, also=(index,))
         return render(
             "what_if_sample",
             index=index,

@@ -19,6 +19,7 @@ from PIL import TiffImagePlugin as Tiff
 from app import cage
 from app.cage import Cage
 from app.decoder import EXTRA
+from app.lanes import Busy
 from memorywrap.decoding import ImageError
 from memorywrap.images import read_image
 
@@ -137,7 +138,7 @@ def test_many_ask_at_once_and_who_waits_too_long_is_told(monkeypatch):
         thread.join()
     assert sorted(sizes) == [(side, (side, side)) for side in range(1, 13)]
     monkeypatch.setattr(cage, "_WAIT", 0.01)
-    with pytest.raises(ImageError, match="try again"):
+    with pytest.raises(Busy, match="try again"):
         Cage(0).decoded(encoded(NOISE))
 
 

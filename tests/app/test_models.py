@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from app.lanes import Closed
 from app.models import ModelError, Models
 from memorywrap import MemoryWrapClassifier
 
@@ -39,7 +40,7 @@ def test_closing_waits_for_the_explanation_under_way_and_lets_none_begin(models,
     go_on.set()
     assert closed.wait(30)
     explaining.join()
-    with pytest.raises(ModelError, match="being closed"):
+    with pytest.raises(Closed, match="being closed"):
         models.explain(classifier, None)
 
 
