@@ -19,20 +19,6 @@ from memorywrap.decoding import (
     upright_rgb,
 )
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "Box",
-    "ImageError",
-    "ImageSource",
-    "central_square",
-    "read_image",
-    "refuse_plain",
-    "to_input",
-    "to_pil",
-    "to_unit",
-]
-
 ImageSource = Image.Image | str | Path | bytes | np.ndarray
 Box = tuple[int, int, int, int]
 

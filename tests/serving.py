@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +74,4 @@ def number_plate() -> Image.Image:
 @pytest.fixture
 def encoded() -> Callable[..., bytes]:
     """Encodes an image as the bytes of a file."""
-
-    def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-        file = io.BytesIO()
-        image.save(file, format, **options)
-        return file.getvalue()
-
-    return encode
+    return tiny.encoded

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import encoded
 
 from memorywrap.images import (
     MAX_BYTES,
@@ -23,12 +24,6 @@ from memorywrap.images import (
 )
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def two_halves(size: tuple[int, int] = (40, 20)) -> Image.Image:

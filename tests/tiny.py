@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 
 import numpy as np
 import torch
@@ -29,6 +30,13 @@ def picture(seed: int = 1, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
     """An image of random pixels; (width, height)."""
     chance = np.random.default_rng(seed)
     return Image.fromarray(chance.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    """The bytes of a file that holds the image."""
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
 
 
 _made: dict[tuple, tuple[dict[str, Tensor], MemoryBank | None]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import signal
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL import TiffImagePlugin as Tiff
+from tiny import encoded
 
 from app import cage
 from app.cage import Cage
@@ -24,12 +24,6 @@ from memorywrap.decoding import ImageError
 from memorywrap.images import read_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(1, 255, (300, 200, 3), dtype=np.uint8))
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def png_with(chunk: bytes, data: bytes) -> bytes:
