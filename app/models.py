@@ -85,9 +85,7 @@ class Models:
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
         self._entries: dict[str, _Entry] = {}
-        self.answers = self._lane(
-            "answers", MemoryWrapClassifier.predict_inputs, _TOGETHER, _ANSWERS
-        )
+        self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)
         self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS)
         self.patches = self._lane("patches", self._patch_each, 1, _MAPS)
         # Whether the default model answers as it should.
@@ -227,6 +225,12 @@ class Models:
         lane = Lane(name, work, most=most, room=room, seen=metrics.of_lane(name))
         metrics.WAITING.labels(name).set_function(partial(len, lane))
         return lane
+
+    @staticmethod
+    def _predict_together(
+        classifier: MemoryWrapClassifier, inputs: list[torch.Tensor]
+    ) -> Sequence[Any]:
+        return classifier.predict_inputs(inputs)
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
