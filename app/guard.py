@@ -46,7 +46,7 @@ _ROUTES = {
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
     ),
     "POST": re.compile(
-        r"/v1/(classify|explain|whatif)"
+        r"/v1/(classify|explain|whatif)|/mcp"
         rf"|{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"
     ),
 }
@@ -58,6 +58,7 @@ _OPEN = ("/healthz", f"{_GRADIO}/startup-events")
 _UPLOAD = MAX_BYTES + 1_000_000  # bytes of a request that carries files
 _OTHER = 1_000_000  # of any other: settings, edits, a drawing
 _PARTS = 20  # of a form
+_ITEMS = 50_000  # lists, objects and their members in JSON, of which each takes a hundred times its bytes
 _PAUSE, _WHOLE = 20, 120  # seconds between two pieces of a body, and for all of it
 _UNFINISHED = 400  # requests whose bodies are on their way
 # Requests of one address: a class behind one router is one address.
@@ -201,11 +202,13 @@ class Guard:
                 "Many people are uploading right now: please try again.",
                 (b"retry-after", b"5"),
             )
-        is_upload = path_of(scope).startswith(("/v1/", f"{_GRADIO}/upload"))
+        path = path_of(scope)
+        is_upload = path.startswith(("/v1/", "/mcp", f"{_GRADIO}/upload"))
         kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
         if len(kinds) > 1:
             raise Refused(400, "A request has one content type.")
-        body = _Body(receive, headers, is_upload=is_upload)
+        is_json = not path.startswith(("/v1/", f"{_GRADIO}/upload"))
+        body = _Body(receive, headers, is_upload=is_upload, is_json=is_json)
         self._unfinished += 1
 
         async def receive_on() -> Message:
@@ -228,8 +231,10 @@ class Guard:
 class _Body:
     """The body of a request as it comes in."""
 
-    def __init__(self, receive: Receive, headers: dict[bytes, bytes], *, is_upload: bool):
-        self._receive = receive
+    def __init__(
+        self, receive: Receive, headers: dict[bytes, bytes], *, is_upload: bool, is_json: bool
+    ):
+        self._receive, self._is_json, self._items = receive, is_json, 0
         self.refusal: Refused | None = None
         self._most = _UPLOAD if is_upload else _OTHER
         self._size, self.done, self._begun = 0, False, time.monotonic()
@@ -256,6 +261,10 @@ class _Body:
         self._size += len(piece)
         if self._size > self._most:
             raise self._too_large()
+        if self._is_json:
+            self._items += sum(map(piece.count, (b"[", b"{", b",")))
+            if self._items > _ITEMS:
+                raise self._refuse(413, "The request has too many parts.")
         if self._boundary:
             seen = self._tail + piece
             self._parts += seen.count(self._boundary)
@@ -330,7 +339,7 @@ def _shown_error(error: Exception) -> str:
 
 # What is counted by name; of the rest, what kind of thing it is.
 _COUNTED = re.compile(
-    rf"/v1/({'|'.join(ENDPOINTS)}|docs|openapi\.json)|/healthz|/metrics|/"
+    rf"/v1/({'|'.join(ENDPOINTS)}|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
     rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
 _KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|heartbeat|upload_progress|call)")

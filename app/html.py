@@ -33,12 +33,17 @@ def static(name: str) -> str:
     return (_APP / "static" / name).read_text(encoding="utf-8")
 
 
-def data_url(image: Image.Image | Tensor, format: str = "PNG", **options: int) -> str:
-    """An image, or pixels uint8 (3, height, width), as a data: address."""
+def encoded(image: Image.Image | Tensor, format: str = "PNG", **options: int) -> bytes:
+    """An image, or pixels uint8 (3, height, width), as the bytes of a file."""
     file = io.BytesIO()
     image = to_pil(image) if isinstance(image, Tensor) else image
     image.save(file, format, **options)
-    text = base64.b64encode(file.getvalue()).decode("ascii")
+    return file.getvalue()
+
+
+def data_url(image: Image.Image | Tensor, format: str = "PNG", **options: int) -> str:
+    """An image, or pixels uint8 (3, height, width), as a data: address."""
+    text = base64.b64encode(encoded(image, format, **options)).decode("ascii")
     return f"data:image/{format.lower()};base64,{text}"
 
 

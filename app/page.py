@@ -8,6 +8,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from app.api import add_endpoints
+from app.doors import Doors
 from app.gradio_patches import GuardedBlocks
 from app.guard import Guard
 from app.html import place, render, static
@@ -24,7 +25,6 @@ from app.shell import Shell
 from app.story import Story
 from app.temporary import KEPT
 from app.theme import theme
-from app.v1 import Doors
 from memorywrap.images import MAX_BYTES
 
 _WAITING = 500  # events of all visitors, before more are told to come back

@@ -40,6 +40,9 @@ class ArgumentError(ValueError):
     """An argument that is not understood; the message says which values are known."""
 
 
+REFUSALS = (ImageError, ModelError, ArgumentError, NotNow)  # each one sentence for who asked
+
+
 def sentence(message: object) -> gr.Error:
     """An error that shows one sentence to the person and no traceback anywhere."""
     return gr.Error(str(message), print_exception=False)
@@ -54,7 +57,7 @@ def speaks(function: _Function) -> _Function:
             return function(*args, **kwargs)
         except gr.Error:
             raise
-        except (ImageError, ModelError, ArgumentError, NotNow) as error:
+        except REFUSALS as error:
             raise sentence(error) from None
         except ValueError:  # may name what is the server's own business
             _log.exception("refused")

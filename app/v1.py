@@ -5,7 +5,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,10 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app import answers
 from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model
 from app.cage import decoded
-from app.guard import Refused, path_of
+from app.guard import Refused
 from app.html import data_url, render
 from app.lanes import Busy, NotNow
 from app.models import ModelError, Models
+from app.threads import Threads
 from app.uploads import ArgumentError
 from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS
@@ -28,8 +28,6 @@ from memorywrap.images import ImageError
 
 _log = logging.getLogger(__name__)
 
-# Requests in work at once, whose pictures are computed together; and those that may wait beside them.
-_AT_ONCE, _EXPLAINED_AT_ONCE, _WAITING = 64, 8, 300
 _DOCS = "The request is not understood: please see /v1/docs for what to send."
 _PARTS, _FIELD = 20, 1_000_000  # of a form, and bytes of one that is no file
 
@@ -63,25 +61,14 @@ _Edits = Annotated[
 ]
 
 
-class Doors:
-    """ASGI middleware that answers `/v1`, `/healthz` and `/metrics`, and passes on all else.
+def make(models: Models, soon: Threads, later: Threads) -> FastAPI:
+    """The endpoints.
 
     Args:
-        app: what it stands before.
         models: what can be asked.
+        soon: answers what is quick.
+        later: answers what takes longer.
     """
-
-    def __init__(self, app: Any, models: Models):
-        self._app, self._own = app, make(models)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = path_of(scope) if scope["type"] == "http" else ""
-        ours = path.startswith("/v1/") or path in ("/healthz", "/metrics")
-        await (self._own if ours else self._app)(scope, receive, send)
-
-
-def make(models: Models) -> FastAPI:
-    """The endpoints, for the models of the page."""
     app = FastAPI(
         title="Memory Wrap",
         version="1",
@@ -89,8 +76,6 @@ def make(models: Models) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
     )
-    soon = _Threads(_AT_ONCE, "answers a request")
-    later = _Threads(_EXPLAINED_AT_ONCE, "explains a request")
 
     @app.exception_handler(Refused)
     async def refused(_: Request, refusal: Refused) -> Response:
@@ -116,7 +101,7 @@ def make(models: Models) -> FastAPI:
                 models, asked.text("model", model), asked.image, asked.json("crop", crop)
             )
 
-        return await soon.answer(request, work)
+        return await _answer(soon, request, work)
 
     @app.post("/v1/explain", response_model=ExplainedWithMaps, openapi_extra=_BODY)
     async def explain(
@@ -143,7 +128,7 @@ def make(models: Models) -> FastAPI:
                 "maps": [{"caption": part.caption, "image": data_url(part.map)} for part in parts]
             }
 
-        return await later.answer(request, work)
+        return await _answer(later, request, work)
 
     @app.post("/v1/whatif", response_model=BeforeAndAfter, openapi_extra=_BODY)
     async def whatif(
@@ -161,7 +146,7 @@ def make(models: Models) -> FastAPI:
                 asked.file,
             )
 
-        return await soon.answer(request, work)
+        return await _answer(soon, request, work)
 
     @app.get("/v1/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -223,45 +208,27 @@ class _Asked:
             raise ArgumentError(f"The {name} is expected as JSON.") from None
 
 
-class _Threads:
-    """Some threads that answer requests: so many at once, and so many that wait for one."""
-
-    def __init__(self, at_once: int, name: str):
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix=name)
-        self._inside = 0
-        self._most = at_once + _WAITING
-
-    @property
-    def _full(self) -> bool:
-        return self._inside >= self._most
-
-    async def answer(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
-        """What the work makes of a request. Whoever leaves frees his place."""
-        if self._full:
-            return _refused(503, str(Busy(10)), again=10)
-        self._inside += 1
-        try:
-            return await self._done(request, work)
-        except ArgumentError as error:
-            return _refused(400, str(error))
-        finally:
-            self._inside -= 1
-
-    async def _done(self, request: Request, work: Callable[[_Asked], Any]) -> Response:
-        asked = await _read(request)
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._pool, partial(_answered, work, asked))
-        gone = asyncio.ensure_future(_until_gone(request))
-        try:
-            both: set[asyncio.Future[Any]] = {done, gone}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
-                done.cancel()  # does nothing where it has begun
-                asked.forget()  # the pool keeps what is cancelled until its turn comes
-                return Response(status_code=499)
-            return done.result()
-        finally:
-            gone.cancel()
+async def _answer(threads: Threads, request: Request, work: Callable[[_Asked], Any]) -> Response:
+    """What the work makes of a request. Whoever leaves frees his place."""
+    try:
+        with threads.place():
+            asked = await _read(request)
+            done = threads.begin(partial(_answered, work, asked))
+            gone = asyncio.ensure_future(_until_gone(request))
+            try:
+                both: set[asyncio.Future[Any]] = {done, gone}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if not done.done():
+                    done.cancel()  # does nothing where it has begun
+                    asked.forget()  # the pool keeps what is cancelled until its turn comes
+                    return Response(status_code=499)
+                return done.result()
+            finally:
+                gone.cancel()
+    except Busy as error:
+        return _refused(503, str(error), again=error.seconds)
+    except ArgumentError as error:
+        return _refused(400, str(error))
 
 
 async def _until_gone(request: Request) -> None:

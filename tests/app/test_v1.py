@@ -11,7 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from app import v1
+from app.lanes import Busy
+from app.threads import Threads
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +154,10 @@ def test_many_at_once_are_answered_together_and_each_his_own(client, page, encod
 
 
 def test_when_too_many_wait_they_are_told_when_to_come_back(client, plate, monkeypatch):
-    monkeypatch.setattr(v1._Threads, "_full", property(lambda self: True))
+    def full(threads):
+        raise Busy(10)
+
+    monkeypatch.setattr(Threads, "place", full)
     answer = client.post("/v1/classify", content=plate)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
 
