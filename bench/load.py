@@ -22,6 +22,8 @@ from statistics import median, quantiles
 import httpx
 from PIL import Image
 
+from memorywrap.devices import available_cores
+
 ROOT = Path(__file__).parent.parent
 _STARTING = 120  # seconds
 _THINKING = (1.0, 3.0)  # seconds between two requests of a visitor
@@ -52,7 +54,7 @@ def main() -> None:
     try:
         url = f"http://127.0.0.1:{options.port}"
         _wait_for(url)
-        print(f"{platform.machine()}, {os.cpu_count()} cores for server and load together\n")
+        print(f"{platform.machine()}, {available_cores()} cores for server and load together\n")
         head = ("visitors", "what", "per second", "median s", "p95 s", "refused", "memory MB")
         print(_LINE.format(*head))
         print("|" + " ---: | --- |" + " ---: |" * 5)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
+
+_CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
@@ -31,16 +35,40 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def available_cores() -> int:
+    """Processor cores that this process may use: those it may run on, or its container's share of them
+    (`cpu.max` of cgroup v2, its own and of the groups around it) where that is smaller. At least 1."""
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        allowed = os.cpu_count() or 1
+    try:
+        lines = _CGROUP.read_text().splitlines()
+        own = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+    except (OSError, StopIteration):
+        return allowed
+    group = _CGROUPS / own
+    for folder in (group, *group.parents):
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()
+            allowed = min(allowed, round(int(quota) / int(period)))
+        except (OSError, ValueError):  # not there, or "max"
+            pass
+        if folder == _CGROUPS:
+            break
+    return max(allowed, 1)
+
+
 def use_threads(threads: int | None) -> None:
-    """Compute with so many processor cores; with all when None.
+    """Compute with so many processor cores; when None with as many as there are for this process, or
+    fewer where $OMP_NUM_THREADS says so.
 
     Raises:
         ValueError: fewer than one.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: expected at least 1, received {threads}")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), available_cores()))
 
 
 def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:

@@ -7,7 +7,6 @@ batch. That mixes the steps, see `attribution`; its completeness error shows how
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.devices import available_cores
 from memorywrap.edits import Edit, edited
 from memorywrap.explanation.baselines import DEFAULT
 from memorywrap.explanation.explanation import explain
@@ -256,7 +256,7 @@ def machine() -> dict[str, Any]:
     graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "GPU": graphics,
         "Python": platform.python_version(),

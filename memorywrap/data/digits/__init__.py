@@ -21,6 +21,7 @@ from memorywrap.data.digits.fonts import Font, find_fonts, font_glyph
 from memorywrap.data.digits.painting import SIZE, legibility, paint, photograph, screenshot
 from memorywrap.data.digits.rows import GLYPH, row_mask
 from memorywrap.data.digits.strokes import pad_mask, stroke_glyph
+from memorywrap.devices import available_cores
 
 __all__ = ["RENDERER", "digest_of_fonts", "find_fonts", "render_digit", "render_digits"]
 
@@ -68,7 +69,7 @@ def render_digits(
         raise ValueError(f"expected count and seed of at least 0, received {count} and {seed}")
     faces = tuple(find_fonts() if fonts is None else fonts) or (None,)
     tasks = [(seed, i, min(CHUNK, count - i * CHUNK), faces) for i in range(-(-count // CHUNK))]
-    workers = min(workers or multiprocessing.cpu_count(), len(tasks))
+    workers = min(workers or available_cores(), len(tasks))
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     labels = np.empty(count, np.int64)
 
