@@ -21,10 +21,9 @@ from PIL import Image
 
 from app.lanes import Busy
 from memorywrap.decoding import MAX_PIXELS, ImageError
-from memorywrap.devices import available_cores
 
 _ROOT = Path(__file__).parent.parent
-_PROCESSES = max(2, min(4, available_cores()))
+_PROCESSES = 4  # more than there may be cores: what takes long must not hold up what does not
 # Seconds by the clock for one file, where the processor's time does not run out, and for a free process.
 _PATIENCE, _WAIT = 15.0, 30.0
 _SENTENCE = 1000  # bytes of a refusal, at most

@@ -1,6 +1,6 @@
 """Print a Markdown table of the encoders: size, embedding, and speed on this machine.
 
-python bench/encoders.py [--threads 2] [--batch 100] [--only compact resnet18]
+python -m bench.encoders [--threads 2] [--batch 100] [--only compact resnet18]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long one query of a large memory takes: python bench/large_memory.py [--samples 10000 1000000]"""
+"""How long one query of a large memory takes: python -m bench.large_memory [--samples 10000 1000000]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What many visitors at once get: python bench/load.py [--visitors 30 100 300] [--seconds 20] ...
+"""What many visitors at once get: python -m bench.load [--visitors 30 100 300] [--seconds 20] ...
 
 Starts the page on this machine, sends it requests from as many visitors as asked for, each of which thinks
 for one to three seconds between its requests, and prints a table. Server and visitors share the processors.
@@ -9,23 +9,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
 import platform
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
 from PIL import Image
 
+from bench.started import ROOT, Page, started
 from memorywrap.devices import available_cores
 
-ROOT = Path(__file__).parent.parent
-_STARTING = 120  # seconds
 _THINKING = (1.0, 3.0)  # seconds between two requests of a visitor
 _LINE = "| {:>8} | {:<26} | {:>10} | {:>8} | {:>8} | {:>8} | {:>9} |"
 
@@ -47,13 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=7990)
     options = parser.parse_args()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "app", "--port", str(options.port)],
-        cwd=ROOT, env=os.environ | {"MEMORYWRAP_AUTH": ""}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{options.port}"
-        _wait_for(url)
+    with started(options.port) as page:
         print(f"{platform.machine()}, {available_cores()} cores for server and load together\n")
         head = ("visitors", "what", "per second", "median s", "p95 s", "refused", "memory MB")
         print(_LINE.format(*head))
@@ -61,39 +51,13 @@ def main() -> None:
         for door in options.door:
             for what in options.what:
                 for visitors in options.visitors:
-                    asyncio.run(_row(url, server.pid, door, what, visitors, options.seconds, True))
+                    asyncio.run(_row(page, door, what, visitors, options.seconds, True))
                 if options.most:
-                    asyncio.run(_row(url, server.pid, door, what, 64, options.seconds, False))
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(url: str) -> None:
-    limit = time.monotonic() + _STARTING
-    while time.monotonic() < limit:
-        try:
-            if httpx.get(f"{url}/healthz").status_code == 200:
-                break
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-    else:
-        raise SystemExit(f"the page is not ready after {_STARTING} seconds")
-    before, now = "", httpx.get(f"{url}/metrics").text
-    while _batches(before) != _batches(now):  # it prepares the memory
-        time.sleep(3)
-        before, now = now, httpx.get(f"{url}/metrics").text
-
-
-def _batches(metrics: str) -> list[str]:
-    return [
-        line for line in metrics.splitlines() if line.startswith("memorywrap_batch_items_count")
-    ]
+                    asyncio.run(_row(page, door, what, 64, options.seconds, False))
 
 
 async def _row(
-    url: str, server: int, door: str, what: str, visitors: int, seconds: float, thinks: bool
+    page: Page, door: str, what: str, visitors: int, seconds: float, thinks: bool
 ) -> None:
     picture = _picture(what)
     times: list[float] = []
@@ -107,7 +71,7 @@ async def _row(
         await asyncio.sleep(chance.uniform(0, _THINKING[1]) if thinks else 0)
         # Nothing is encrypted here, and to read all authorities' certificates takes long.
         async with httpx.AsyncClient(
-            base_url=url, timeout=120, limits=limits, verify=False
+            base_url=page.url, timeout=120, limits=limits, verify=False
         ) as client:
             while time.monotonic() < end:
                 begun = time.monotonic()
@@ -138,7 +102,7 @@ async def _row(
         f"{middle:.2f}",
         f"{p95:.2f}",
         refused,
-        _memory(server),
+        f"{page.memory():.0f}",
     )
     print(_LINE.format(*cells), flush=True)
     if len(statuses) > 1:
@@ -175,14 +139,6 @@ def _picture(what: str) -> bytes:
         else:
             image.resize((32, 32)).save(file, "PNG")
     return file.getvalue()
-
-
-def _memory(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return f"{int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6:.0f}"
-    except OSError:
-        return "-"
 
 
 if __name__ == "__main__":

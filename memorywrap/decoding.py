@@ -23,6 +23,7 @@ with contextlib.suppress(ImportError):  # the photographs of iPhones, where the 
     _FORMATS.append("HEIF")
 
 _PROFILE = 4_000_000  # bytes of a colour profile
+_EXIF = 128 * 1024  # bytes in which the orientation is looked for; a JPEG has room for half of them
 # Integers of more than 8 bits are of as many as their largest needs; a PNG's are always of 16.
 _BITS = (8, 10, 12, 14, 16)
 
@@ -36,6 +37,15 @@ def decoded(data: bytes) -> Image.Image:
 
     Raises:
         ImageError: not an image, truncated, over 10 MB or over 25 megapixels.
+    """
+    return loaded(opened(data))
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image in the bytes of a file, of which only the head has been read.
+
+    Raises:
+        ImageError: not an image, over 10 MB or over 25 megapixels.
     """
     if len(data) > MAX_BYTES:
         raise ImageError("The file is over 10 MB: please upload a smaller one.")
@@ -53,6 +63,15 @@ def decoded(data: bytes) -> Image.Image:
     except Exception as error:  # Pillow's parsers raise many kinds on hostile input
         raise ImageError(_unreadable(data)) from error
     check_pixels(image)
+    return image
+
+
+def loaded(image: Image.Image) -> Image.Image:
+    """An opened image, upright and RGB.
+
+    Raises:
+        ImageError: truncated.
+    """
     try:
         image.load()
     except MemoryError:
@@ -76,6 +95,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """The image as `memorywrap.images.read_image` gives it."""
     profile, transparent = image.info.get("icc_profile"), image.info.get("transparency")
     is_png = image.format == "PNG"
+    if len(image.info.get("exif", b"")) > _EXIF:  # reading takes time as the square of its size
+        del image.info["exif"]
     try:
         image = ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF must not cost the person the picture
