@@ -29,7 +29,7 @@ from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
 from memorywrap.data.banks import bank_at_hand, draw_bank
 from memorywrap.data.sets import DataError, Split, data_title
-from memorywrap.devices import use_threads
+from memorywrap.devices import share_arenas, use_threads
 from memorywrap.edits import Edit, edited
 from memorywrap.images import Box
 from memorywrap.loading import load_classifier, random_bank, training_images
@@ -85,6 +85,7 @@ class Models:
 
     def __init__(self, folder: str | Path, device: str = "auto"):
         use_threads(None)
+        share_arenas()
         self._device = device
         self._entries: dict[str, _Entry] = {}
         self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import torch
 
+_M_ARENA_MAX = -8  # of malloc.h
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -69,6 +71,13 @@ def use_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: expected at least 1, received {threads}")
     torch.set_num_threads(threads or min(torch.get_num_threads(), available_cores()))
+
+
+def share_arenas() -> None:
+    """Let all threads take memory from two arenas of glibc, where that is the system's library: by default
+    each thread may have one of its own, which keeps what was freed in it."""
+    with suppress(AttributeError, OSError, TypeError):  # another system
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:

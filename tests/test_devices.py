@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -62,3 +66,30 @@ def test_threads_fit_the_share_and_stay_below_what_was_asked_for(container, monk
     assert set_to == [3, 5, 1]
     with pytest.raises(ValueError, match="at least 1"):
         devices.use_threads(0)
+
+
+_ARENAS = """
+import threading
+from memorywrap import devices
+{call}
+barrier = threading.Barrier(8)
+def work():
+    kept = [bytearray(1000) for _ in range(1000)]
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import ctypes
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_threads_share_two_arenas():
+    def arenas(call: str) -> int:
+        code = _ARENAS.format(call=call)
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        return told.stderr.count("Arena ")
+
+    assert arenas("devices.share_arenas()") == 2 < arenas("")
