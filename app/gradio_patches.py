@@ -66,6 +66,11 @@ class GuardedBlocks(gr.Blocks):
             _log.info("request not understood", exc_info=True)
             raise sentence(NOT_UNDERSTOOD) from None
 
+    def get_config_file(self) -> Any:
+        """As of `gr.Blocks`, without a connection that stays open for as long as a page does: a browser has
+        six for one server, so that the sixth page would wait for ever. Sessions end by their age."""
+        return {**super().get_config_file(), "connect_heartbeat": False}
+
     def queue(self, *args: Any, **kwargs: Any) -> GuardedBlocks:
         """As of `gr.Blocks`; who finds the queue full is told so in a sentence."""
         super().queue(*args, **kwargs)

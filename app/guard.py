@@ -42,7 +42,7 @@ _ROUTES = {
     "GET": re.compile(
         r"/|/v1/(models|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico"
         r"|/robots\.txt|/manifest\.json|/(assets|static)/.*"
-        rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|heartbeat/\w+|file=.*"
+        rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|file=.*"
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
     ),
     "POST": re.compile(
@@ -342,7 +342,7 @@ _COUNTED = re.compile(
     rf"/v1/({'|'.join(ENDPOINTS)}|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
     rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
-_KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|heartbeat|upload_progress|call)")
+_KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|upload_progress|call)")
 
 
 def _counted(scope: Message, status: int, seconds: float) -> None:

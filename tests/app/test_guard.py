@@ -43,7 +43,7 @@ def ask(method: str, path: str, app=echo, password: str = "", **options) -> http
         ("HEAD", "/", 200),
         ("GET", "/assets/index.js", 200),
         ("GET", "/gradio_api/info", 200),
-        ("GET", "/gradio_api/heartbeat/abc", 200),
+        ("GET", "/gradio_api/heartbeat/abc", 404),  # a connection for as long as a page is open
         ("POST", UPLOAD, 200),
         ("POST", "/gradio_api/call/classify", 200),
         ("POST", "/gradio_api/call/v2/explain/", 200),

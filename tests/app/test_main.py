@@ -50,13 +50,13 @@ def test_stopped_while_it_prepares_the_memory_it_ends_without_a_crash(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_while_a_page_is_open_it_leaves_no_file(tmp_path, how):
-    """An open page holds a connection that Gradio does not end in time."""
+    """A page that waits for an answer holds a connection that Gradio does not end in time."""
     process, url = started(tmp_path)
     try:
         files = {"files": ("a.png", b"not even a picture", "image/png")}
         assert httpx.post(f"{url}/gradio_api/upload", files=files, timeout=60).status_code == 200
         assert list(tmp_path.rglob("a.png"))
-        with httpx.stream("GET", f"{url}/gradio_api/heartbeat/abc", timeout=60):
+        with httpx.stream("GET", f"{url}/gradio_api/queue/data?session_hash=abc", timeout=60):
             process.send_signal(how)
             process.communicate(timeout=60)
     finally:

@@ -238,3 +238,15 @@ def test_the_memory_is_edited_and_put_back(visit):
     expect(gone).to_have_class(re.compile("mw-gone"))
     tab.get_by_role("button", name="Start over").click()
     expect(said).to_have_text("Nothing is changed yet.")
+
+
+def test_many_tabs_of_one_browser_are_answered(visit, page):
+    """A browser has six connections to one server, whatever it shows."""
+    first = visit()
+    tabs = [first, *(first.context.new_page() for _ in range(7))]
+    for tab in tabs[1:]:
+        tab.set_default_timeout(30_000)
+        tab.goto(page.url)
+    for tab in tabs:
+        pick(tab, 0)
+        expect(tab.locator(".mw-card").first).to_be_visible()
