@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import hmac
 import json
 import logging
@@ -92,6 +93,17 @@ class Refused(Exception):
         self.status, self.sentence, self.headers = status, sentence, headers
 
 
+def failure(error: Exception) -> Refused:
+    """What is told to whoever asked for what failed."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refused(
+            507, "The server has no room for pictures right now: please try again later."
+        )
+    if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):
+        return Refused(400, "The request is not understood.")
+    return Refused(500, "Something went wrong on the server: please try again.")
+
+
 class Guard:
     """ASGI middleware, the outermost: see `app.gradio_patches`.
 
@@ -146,13 +158,7 @@ class Guard:
             _log.warning("%s of %s failed: %s", scope["method"], _shown(scope), _shown_error(error))
             _log.debug("failed", exc_info=True)
             if not started:
-                wrong = isinstance(error, (LookupError, TypeError, ValueError, AttributeError))
-                await _answer(
-                    send_on,
-                    Refused(400, "The request is not understood.")
-                    if wrong
-                    else Refused(500, "Something went wrong on the server: please try again."),
-                )
+                await _answer(send_on, failure(error))
 
     def _admit(self, scope: Message, headers: dict[bytes, bytes]) -> None:
         """Raises `Refused` for whoever does not get in."""

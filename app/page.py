@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import gradio as gr
@@ -38,6 +39,8 @@ def build(models: Models) -> gr.Blocks:
     Args:
         models: what can be asked.
     """
+    # What libraries would otherwise set up in their own way: a line each, to standard error.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with GuardedBlocks(
         title="Memory Wrap", analytics_enabled=False, delete_cache=(KEPT, KEPT)
     ) as demo:

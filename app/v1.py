@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app import answers
 from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model
 from app.cage import decoded
-from app.guard import Refused
+from app.guard import Refused, failure
 from app.html import data_url, render
 from app.lanes import Busy, NotNow
 from app.models import ModelError, Models
@@ -80,6 +80,12 @@ def make(models: Models, soon: Threads, later: Threads) -> FastAPI:
     @app.exception_handler(Refused)
     async def refused(_: Request, refusal: Refused) -> Response:
         return _refused(refusal.status, refusal.sentence)
+
+    @app.exception_handler(OSError)
+    async def failed(_: Request, error: OSError) -> Response:  # a form that is being written down
+        _log.warning("a request failed: %s", error.strerror)
+        told = failure(error)
+        return _refused(told.status, told.sentence)
 
     @app.exception_handler(RequestValidationError)
     async def not_understood(_: Request, __: RequestValidationError) -> Response:

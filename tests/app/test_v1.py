@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import threading
@@ -179,3 +180,15 @@ def test_health_and_metrics(client, page, plate):
     text = client.get("/metrics").text
     assert 'memorywrap_requests_total{route="/v1/classify",status="200"}' in text
     assert 'memorywrap_waiting{lane="answers"}' in text
+
+
+def test_a_full_disk_is_said_and_the_page_goes_on(client, plate, monkeypatch):
+    """Forms of over a megabyte are written down while they come in."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", full)
+    answer = client.post("/v1/classify", files={"image": ("a.png", bytes(3_000_000))})
+    assert answer.status_code == 507 and "no room" in answer.json()["detail"]
+    assert client.post("/v1/classify", content=plate).status_code == 200
