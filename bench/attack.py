@@ -36,7 +36,7 @@ from bench.started import Page, memory_of, started
 from memorywrap.decoding import ImageError
 from memorywrap.devices import available_cores
 
-_AT_ONCE = 8  # senders
+_AT_ONCE = 4  # senders
 _ANSWERED = (200, 400, 413)  # what a bad file may be answered with
 _REFUSED = (*_ANSWERED, 202, 401, 403, 404, 405, 408, 411, 414, 422, 429, 431, 501, 503, 505)
 _SECRET = b"\xa7"  # what another visitor's picture is made of

@@ -272,6 +272,7 @@ def test_versions_are_pinned_as_agreed():
     # Older ones let an upload exhaust the server.
     assert pinned["python-multipart"] == ">=0.0.31"
     assert set(requirements("requirements-dev.txt")) == {
+        "hypothesis",
         "mypy",
         "playwright",
         "pytest-xdist",
