@@ -15,12 +15,12 @@ from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.crop import enlarged, figure_box, is_settled, small_copy, suggest_box
 from memorywrap.devices import choose_device
-from memorywrap.encoders import FrozenEncoder, embedding_dim
+from memorywrap.encoders import FrozenEncoder, Projected, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
-from memorywrap.familiarity import Familiarity
+from memorywrap.familiarity import from_tensors
 from memorywrap.finder import Finder
 from memorywrap.images import Box, ImageSource, read_image, to_input, to_unit
 from memorywrap.network import MemoryWrapNetwork
@@ -71,8 +71,9 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             classifier.eval().requires_grad_(False).to(choose_device(device))
             learned = saved.learned.get(checkpoint.FAMILIARITY)
             if learned is not None:
-                dim = embedding_dim(classifier.encoder)
-                classifier.set_familiarity(Familiarity.from_tensors(learned, dim))
+                encoder = classifier.encoder
+                seen = encoder.encoder if isinstance(encoder, Projected) else encoder
+                classifier.set_familiarity(from_tensors(learned, embedding_dim(seen)))
             learned = saved.learned.get(checkpoint.FINDER)
             if learned is not None:
                 finder = Finder().eval().requires_grad_(False)
@@ -163,7 +164,7 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
                 one = next(new)
             elif len(without) or bank is not None or one.model != self.fingerprint:
                 edited = self._edited(one.bank, without, bank)
-                (one,) = self._predictions([one.pixels], self.query(one), edited)
+                (one,) = self._again(one, edited)
             predictions.append(one)
         return predictions
 
@@ -173,7 +174,17 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         """`predict` for inputs uint8 (3, size, size) as the model sees them."""
         if not inputs:
             return []
-        return self._predictions(inputs, self.encode(torch.stack(list(inputs))), bank)
+        features = self.features(torch.stack(list(inputs)))
+        known = self.familiarity
+        familiar = [None] * len(inputs) if known is None else known(features).tolist()
+        return self._predictions(inputs, self.frozen.project(features), bank, familiar)
+
+    def _again(self, prediction: Prediction, bank: MemoryBank | None) -> list[Prediction]:
+        """The same input with another memory; encoded anew only where the weights have changed."""
+        if prediction.query is None or prediction.model != self.fingerprint:
+            return self.predict_inputs([prediction.pixels], bank)
+        query, familiar = self.query(prediction), [prediction.familiarity]
+        return self._predictions([prediction.pixels], query, bank, familiar)
 
     def query(self, prediction: Prediction) -> Tensor:
         """Embedding (1, dim) of a prediction's input; encoded anew only where the weights are not
@@ -190,8 +201,13 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         self._require_memory()
         return (bank or own or self.require_bank()).without(without)
 
+    @torch.no_grad()
     def _predictions(
-        self, inputs: Sequence[Tensor], queries: Tensor, bank: MemoryBank | None
+        self,
+        inputs: Sequence[Tensor],
+        queries: Tensor,
+        bank: MemoryBank | None,
+        familiar: Sequence[float | None],
     ) -> list[Prediction]:
         own = self.bank
         bank = own if bank is None or bank is own else self.completed(bank)
@@ -199,8 +215,6 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         gauge = None if trust is None else TrustGauge.from_dict(trust)
         reading = self.read(queries, bank)
         without = self._without_their_class(queries, reading.logits.argmax(dim=1).cpu(), bank)
-        known = self.familiarity
-        familiar = [None] * len(queries) if known is None else known(queries).tolist()
         parts = (part.cpu() for part in (*reading, queries))
         rows = zip(inputs, *parts, without, familiar, strict=True)
         return [
@@ -350,7 +364,9 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         changed."""
         frozen = self.frozen
         if self._paths is None or self._paths[0] is not frozen:
-            self._paths = (frozen, PathCache(frozen.in_full_precision().embed))
+            full = frozen.in_full_precision()
+            view = full.cells if full.has_cells else None
+            self._paths = (frozen, PathCache(full.embed_cells, view))
         return self._paths[1]
 
     @torch.inference_mode(mode=False)
@@ -364,5 +380,6 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         bank = self.require_bank()
         chosen = list(range(len(bank)) if samples is None else samples)
         pixels = to_unit(bank.images[chosen], self.device)
+        keys = [bank.keys[index] for index in chosen]
         for start in BASELINES[baseline]:
-            self.paths().warm([bank.keys[index] for index in chosen], pixels, start)
+            self.paths().warm(keys, self.paths().viewed(keys, pixels), start)

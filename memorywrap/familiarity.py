@@ -15,6 +15,8 @@ from torch.nn import functional
 
 REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
 
+FEW = 0.05  # the same of the few pictures that somebody teaches with
+
 _HIDDEN = 256
 _STEPS, _BATCH, _RATE, _DECAY = 6000, 512, 2e-3, 0.5
 
@@ -66,6 +68,69 @@ class Familiarity:
             if tuple(value.shape) != shape or not value.isfinite().all():
                 raise ValueError(f"familiarity: {name}: expected finite numbers of shape {shape}")
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """How alike something is to the nearest of the pictures that a model was taught with, where nothing else
+    is known: as good a judge as any, on the features of an encoder that has seen a thousand kinds of things.
+
+    Attributes:
+        features: (pictures, dim), of unit length.
+        border: (), the cosine similarity below which a picture is unlike everything known.
+    """
+
+    features: Tensor
+    border: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """As of `Familiarity`, in units of a hundredth of the similarity."""
+        alike = functional.normalize(features.float().cpu(), dim=1) @ self.features.T
+        return 100 * (alike.amax(dim=1) - self.border)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For the checkpoint."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], dim: int) -> Nearest:
+        """From a checkpoint.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, of another shape, or not finite.
+        """
+        fits = set(tensors) == {"features", "border"}
+        fits = fits and tensors["features"].ndim == 2 and tensors["features"].shape[1] == dim
+        fits = fits and len(tensors["features"]) > 0 and tensors["border"].shape == ()
+        if not fits or not all(value.isfinite().all() for value in tensors.values()):
+            raise ValueError(
+                f"familiarity: expected finite features (pictures, {dim}) and a border"
+            )
+        return cls(tensors["features"].float(), tensors["border"].float())
+
+
+def nearest_of(features: Tensor) -> Nearest:
+    """From the features (n, dim) of the pictures that a model is taught with: of these, `FEW` are less
+    alike to all others than the border.
+
+    Raises:
+        ValueError: fewer than two.
+    """
+    if len(features) < 2:
+        raise ValueError(f"features: expected at least 2 pictures, received {len(features)}")
+    unit = functional.normalize(features.float().cpu(), dim=1)
+    alike = (unit @ unit.T).fill_diagonal_(-1.0)
+    return Nearest(unit, alike.amax(dim=1).quantile(FEW))
+
+
+def from_tensors(tensors: dict[str, Tensor], dim: int) -> Familiarity | Nearest:
+    """Whichever of the two a checkpoint holds, for embeddings or features of `dim` numbers.
+
+    Raises:
+        ValueError: neither.
+    """
+    kind = Nearest if "border" in tensors else Familiarity
+    return kind.from_tensors(tensors, dim)
 
 
 def fit_familiarity(known: Tensor, others: Tensor, held_out: Tensor, seed: int = 0) -> Familiarity:

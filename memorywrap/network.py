@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from memorywrap.bank import MemoryBank
 from memorywrap.checkpoints.config import Config
-from memorywrap.encoders import FrozenEncoder, create_encoder, embedding_dim
+from memorywrap.encoders import FrozenEncoder, Projected, create_encoder, embedding_dim
 from memorywrap.encoders.frozen import Weights, embed, tensors_of
-from memorywrap.familiarity import Familiarity
+from memorywrap.familiarity import Familiarity, Nearest
 from memorywrap.finder import Finder
 from memorywrap.images import to_unit
 from memorywrap.layer import BaselineMemory, MemoryWrapLayer, similarity
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 256  # images encoded at once
+_PIXELS = 256 * 32 * 32  # of images encoded at once, or 16 images
 
 
 class Reading(NamedTuple):
@@ -54,6 +54,8 @@ class MemoryWrapNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = create_encoder(config.encoder)
+        if config.projection:
+            self.encoder = Projected(self.encoder, config.projection)
         dim, classes = embedding_dim(self.encoder), len(config.classes)
         if config.variant == "std":
             self.head: Any = nn.Linear(dim, classes)
@@ -69,7 +71,9 @@ class MemoryWrapNetwork(nn.Module):
         self._finder: tuple[Finder | None] = (
             None,
         )  # not a part of the network: it keeps its weights
-        self._familiarity: tuple[str, Familiarity] | None = None  # with the weights that it is of
+        self._familiarity: tuple[str, Familiarity | Nearest] | None = (
+            None  # with the weights that it is of
+        )
 
     @torch.inference_mode(mode=False)
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -98,14 +102,14 @@ class MemoryWrapNetwork(nn.Module):
         self._finder = (finder,)
 
     @property
-    def familiarity(self) -> Familiarity | None:
+    def familiarity(self) -> Familiarity | Nearest | None:
         """How to tell what the model knows from what it does not; None where it has not learned that,
         or its weights have changed since."""
         if self._familiarity is None or self._familiarity[0] != self.fingerprint:
             return None
         return self._familiarity[1]
 
-    def set_familiarity(self, familiarity: Familiarity | None) -> None:
+    def set_familiarity(self, familiarity: Familiarity | Nearest | None) -> None:
         """Judge by this one what is known, as long as the weights stay as they are."""
         self._familiarity = None if familiarity is None else (self.fingerprint, familiarity)
 
@@ -198,12 +202,17 @@ class MemoryWrapNetwork(nn.Module):
         mirror = self.config.mirror and not self.training
         return embed(self.encoder, pixels, self.mean, self.std, mirror=mirror)
 
-    @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Embeddings (n, dim) of uint8 images (n, 3, height, width), in chunks; as in evaluation
         mode."""
-        fast = self.frozen.embed
-        return torch.cat([fast(to_unit(part, self.device)) for part in images.split(_CHUNK)])
+        return self.frozen.project(self.features(images))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What the embeddings of `encode` are a projection of, (n, features)."""
+        fast = self.frozen.features
+        chunk = max(16, _PIXELS // (images.shape[2] * images.shape[3]))
+        return torch.cat([fast(to_unit(part, self.device)) for part in images.split(chunk)])
 
     def forward(
         self, images: Tensor, memory: Tensor | None = None, *, apart: bool = False

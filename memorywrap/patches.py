@@ -20,6 +20,7 @@ from memorywrap.prediction import GRID, PatchCounterfactual, Prediction
 _SOURCES = 3  # samples tried where the first does not lead to another answer
 # Cells that are replaced at once, by falling attribution: most answers change with a few.
 _COUNTS = ((1, 2, 3), (4, 6, 8), (12, 16, 24), (32, 48, GRID * GRID))
+_SMALL = 64  # pixels of a side up to which other alignments, and fewer pieces, can be tried in time
 _REFINED = 2  # alignments with the fewest cells that are looked at more closely
 _MOVES = 24  # ways to join pieces that are tried at once
 _CLEAR = 1e-3  # logits that an answer must be ahead: less than that can be rounding
@@ -76,11 +77,13 @@ class _Search:
         assert self.bank.predicted is not None
         self.target = int(self.bank.predicted[source])
         size = prediction.pixels.shape[-1]
+        self.is_quick = size <= _SMALL
         step = max(size // 16, 1)
+        moves = [(0, 0), (-step, 0), (step, 0), (0, -step), (0, step)]
         self.alignments = [
             ((down, right), mirrored)
             for mirrored in ((False, True) if classifier.config.mirror else (False,))
-            for down, right in ((0, 0), (-step, 0), (step, 0), (0, -step), (0, step))
+            for down, right in (moves if self.is_quick else moves[:1])
         ]
         self.samples = torch.stack(
             [_moved(self.bank.images[source], *how) for how in self.alignments]
@@ -94,7 +97,9 @@ class _Search:
         flips = next((flips for flips in some if flips), [])
         found = []
         for at, cells in flips[:_REFINED]:
-            cells = self._joined(at, self._pruned(at, cells), order[at])
+            cells = self._pruned(at, cells)
+            if self.is_quick:
+                cells = self._joined(at, cells, order[at])
             found.append((len(cells), _pieces(cells), at, cells))
         if not found:
             return None

@@ -15,7 +15,7 @@ from memorywrap.trust import TrustGauge
 VARIANTS: tuple[str, ...] = ("std", "baseline", "memory-wrap")
 
 # No model has more: what a damaged or hostile file may ask for has bounds.
-_MOST_CLASSES, _MOST_SIZE = 10_000, 1024
+_MOST_CLASSES, _MOST_SIZE, _MOST_PROJECTED = 10_000, 1024, 4096
 _NORMAL = (1e-4, 1e4)  # least and most of what pixels are normalised with
 
 
@@ -32,6 +32,8 @@ class Config:
         image_size: side of the input in pixels.
         mean, std: per-channel normalisation of pixels in [0, 1].
         mirror: embed each image as the mean of its own embedding and its mirror image's.
+        projection: numbers of an embedding that is a learned projection of what the encoder gives; 0 where
+            embeddings are what it gives.
         bank: how to draw the bank from a data set (see `data.banks.draw_bank`) where the checkpoint
             does not hold it.
         trust: the gauge of how likely its predictions are right, see `trust.TrustGauge`.
@@ -49,6 +51,7 @@ class Config:
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.25, 0.25, 0.25)
     mirror: bool = False
+    projection: int = 0
     bank: dict[str, Any] | None = None
     trust: dict[str, Any] | None = None
     start: dict[str, Any] | None = None
@@ -73,8 +76,10 @@ class Config:
         texts = _all_are(str, self.classes)
         distinct = texts and _MOST_CLASSES >= len(set(self.classes)) == len(self.classes) >= 2
         require("classes", distinct, f"at least two different names, at most {_MOST_CLASSES}")
-        for name in ("image_size", "seed"):
+        for name in ("image_size", "seed", "projection"):
             require(name, type(getattr(self, name)) is int, "a whole number")
+        sized = 0 <= self.projection <= _MOST_PROJECTED
+        require("projection", sized, f"a whole number from 0 to {_MOST_PROJECTED}")
         require("mirror", isinstance(self.mirror, bool), "true or false")
         require("image_size", self.image_size > 0, "a whole number above 0")
         require("image_size", self.image_size <= _MOST_SIZE, f"at most {_MOST_SIZE}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from memorywrap.checkpoints import folder as checkpoint
+from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands.shared import add_download, add_machine, add_set, setting
 from memorywrap.data.sets import data_names, load_data, load_test
 from memorywrap.devices import use_threads
-from memorywrap.encoders import ENCODERS
+from memorywrap.encoders import ENCODERS, PHOTO
 from memorywrap.training import distributed
 from memorywrap.training.loop import Interrupted, epochs_within, train_and_measure
 from memorywrap.training.recipes import Training, overridden, recipe_for
@@ -54,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     use_threads(options.threads)
+    if options.encoder in PHOTO:
+        return _teach(options)
     changes = dict(setting(text) for text in options.set)
     processes, _ = distributed.join(options.device)
     if not processes.first:
@@ -99,4 +103,29 @@ def run(options: argparse.Namespace) -> int:
         for name, found in result["measured"].items():
             print(f"{name}: {found['accuracy']:.2f} % of {found['images']} images")
         print(f"model: {run.checkpoint}")
+    return 0
+
+
+def _teach(options: argparse.Namespace) -> int:
+    """Encoders for photographs come trained: what is learned is a head, from few pictures, in seconds."""
+    from memorywrap.data.folders import read_folder
+    from memorywrap.training.teaching import teach_from
+
+    kind, _, path = options.data.partition(":")
+    if kind != "folder" or options.variant != "memory-wrap":
+        raise ValueError(
+            f"--encoder {options.encoder}: expected --data folder:PATH and the variant memory-wrap"
+        )
+    size = PHOTO[options.encoder].image_size
+    data = read_folder(options.data, Path(path).expanduser(), size=size)
+    title = options.title or Path(path).name
+    taught = teach_from(data, title=title, encoder=options.encoder, seed=options.seed)
+    made = RunFolder(options.out).checkpoint
+    taught.classifier.save_pretrained(made)
+    write_card(made)
+    unseen = (taught.unseen == data.train.labels).float().mean()
+    print(f"left out in turn: {100 * float(unseen):.2f} % of {len(taught.unseen)} images")
+    for name, found in taught.classifier.config.measured.items():
+        print(f"{name}: {found['accuracy']:.2f} % of {found['images']} images")
+    print(f"model: {made}")
     return 0

@@ -21,13 +21,14 @@ _NAMED = 5  # unreadable files are named up to so many, then counted
 _log = logging.getLogger(__name__)
 
 
-def read_folder(name: str, folder: Path, *, only_test: bool = False) -> ImageData:
+def read_folder(name: str, folder: Path, *, only_test: bool = False, size: int = SIZE) -> ImageData:
     """The data set that an image folder holds; its version has a digest of all pixels and labels.
 
     Args:
         name: what the data set is called.
         folder: holds train/CLASS/* and test/CLASS/*; or CLASS/* or train/CLASS/* alone, of which a
             part is then kept for testing.
+        size: side of the images in pixels.
         only_test: whether no training images are wanted; test/CLASS/* alone is enough then.
 
     Raises:
@@ -37,7 +38,7 @@ def read_folder(name: str, folder: Path, *, only_test: bool = False) -> ImageDat
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    classes, train, test, formats, split = _splits(folder, only_test)
+    classes, train, test, formats, split = _splits(folder, only_test, size)
     digest = hashlib.sha256()
     for tensor in (train.images, train.labels, test.images, test.labels):
         digest.update(tensor.numpy().tobytes())
@@ -52,24 +53,26 @@ def read_folder(name: str, folder: Path, *, only_test: bool = False) -> ImageDat
     return ImageData(name, classes, train, test, version)
 
 
-def _splits(folder: Path, only_test: bool) -> tuple[tuple[str, ...], Split, Split, set[str], str]:
+def _splits(
+    folder: Path, only_test: bool, size: int
+) -> tuple[tuple[str, ...], Split, Split, set[str], str]:
     """Class names, training images, test images, file formats, and how the two were told apart."""
     for_training, for_testing = folder / "train", folder / "test"
     if not for_testing.is_dir():
         alone = for_training if for_training.is_dir() else folder
         classes = _classes(alone)
-        images, formats = _read(alone, classes)
+        images, formats = _read(alone, classes, size)
         how = f"{TEST_SHARE:.0%} for testing, seed {SPLIT_SEED}"
         return classes, *_divided(images, classes), formats, how
     if for_training.is_dir():
         classes = _classes(for_training)
         _check_same(classes, _classes(for_testing))
-        train, formats = _read(for_training, classes)
-        test, more = _read(for_testing, classes)
+        train, formats = _read(for_training, classes, size)
+        test, more = _read(for_testing, classes, size)
         return classes, train, test, formats | more, "train and test folders"
     if only_test:
         classes = _classes(for_testing)
-        test, formats = _read(for_testing, classes)
+        test, formats = _read(for_testing, classes, size)
         return classes, test.rows(torch.arange(0)), test, formats, "test folder"
     raise DataError(
         f"{folder} has a test folder alone, whose images are never trained on: put images to train "
@@ -109,7 +112,7 @@ def _check_same(train: tuple[str, ...], test: tuple[str, ...]) -> None:
             )
 
 
-def _read(folder: Path, classes: tuple[str, ...]) -> tuple[Split, set[str]]:
+def _read(folder: Path, classes: tuple[str, ...], size: int) -> tuple[Split, set[str]]:
     """One split, and the formats of its files."""
     files = [
         (path, label)
@@ -117,11 +120,13 @@ def _read(folder: Path, classes: tuple[str, ...]) -> tuple[Split, set[str]]:
         for path in sorted((folder / name).iterdir())
         if path.is_file() and path.name[0] != "."
     ]
-    stamp = hashlib.sha256()
+    stamp = hashlib.sha256(b"" if size == SIZE else str(size).encode())
     for path, label in files:
         status = path.stat()
         stamp.update(f"{label}|{path.absolute()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    tensors = cached(f"decoded/{stamp.hexdigest()[:16]}", lambda: _decoded(files, folder.name))
+    tensors = cached(
+        f"decoded/{stamp.hexdigest()[:16]}", lambda: _decoded(files, folder.name, size)
+    )
     labels, unread = tensors["labels"], tensors["unread"].tolist()
     if unread:
         names = ", ".join(str(files[index][0].relative_to(folder)) for index in unread[:_NAMED])
@@ -147,15 +152,15 @@ def _why(path: Path) -> str:
     return ""
 
 
-def _decoded(files: list[tuple[Path, int]], what: str) -> Tensors:
-    images = torch.empty(len(files), 3, SIZE, SIZE, dtype=torch.uint8)
+def _decoded(files: list[tuple[Path, int]], what: str, size: int) -> Tensors:
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     read = torch.ones(len(files), dtype=torch.bool)
     for index, (path, _) in enumerate(
         tqdm(files, desc=f"reading {what}", unit=" images", dynamic_ncols=True, leave=False)
     ):
         try:
-            images[index] = to_input(read_image(path), SIZE)
+            images[index] = to_input(read_image(path), size)
         except ImageError:
             read[index] = False
     unread = (~read).nonzero().flatten()

@@ -13,6 +13,8 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from memorywrap.encoders.photo import PhotoEncoder, Projected
+
 
 class Weights:
     """Weights as they stand, told from any others.
@@ -86,6 +88,38 @@ class FrozenEncoder:
         the encoder; differentiable by the pixels."""
         return embed(self.network, pixels, self.mean, self.std, mirror=self.mirror)
 
+    def features(self, pixels: Tensor) -> Tensor:
+        """What embeddings are a projection of, (batch, features) of images (batch, 3, height, width) in
+        [0, 1]; the embeddings themselves where nothing is projected."""
+        network = self.network
+        seen = network.encoder if isinstance(network, Projected) else network
+        return embed(seen, pixels, self.mean, self.std, mirror=self.mirror)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Embeddings (batch, dim) of features."""
+        network = self.network
+        return network.projection(features) if isinstance(network, Projected) else features
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether it goes by feature cells, which explanations are then of; else they are of pixels."""
+        cut = isinstance(self.network, (PhotoEncoder, Projected)) and self.network.has_cells
+        return cut and not self.mirror
+
+    def cells(self, pixels: Tensor) -> Tensor:
+        """What explanations are of: feature cells (batch, channels, rows, columns) of images (batch, 3,
+        height, width) in [0, 1], or those images themselves."""
+        if not self.has_cells:
+            return pixels
+        with torch.no_grad():
+            return cast(Projected, self.network).cells(normalised(pixels, self.mean, self.std))
+
+    def embed_cells(self, cells: Tensor) -> Tensor:
+        """Embeddings (batch, dim) of what `cells` gives; differentiable."""
+        if not self.has_cells:
+            return self.embed(cells)
+        return cast(Projected, self.network).rest(cells)
+
     def in_full_precision(self) -> FrozenEncoder:
         """Itself, or a float32 copy where it is of half precision: rounding would spoil what an
         explanation adds up."""
@@ -103,9 +137,14 @@ def in_full_precision(module: nn.Module) -> nn.Module:
 
 def embed(network: nn.Module, pixels: Tensor, mean: Tensor, std: Tensor, *, mirror: bool) -> Tensor:
     """Embeddings (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
-    normalised = (pixels.to(mean.dtype) - mean) / std
-    normalised = normalised.contiguous(memory_format=torch.channels_last)
-    return mirrored(network, normalised) if mirror else network(normalised)
+    images = normalised(pixels, mean, std)
+    return mirrored(network, images) if mirror else network(images)
+
+
+def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (batch, 3, height, width) in [0, 1] as an encoder takes them."""
+    images = (pixels.to(mean.dtype) - mean) / std
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def folded(encoder: nn.Module) -> nn.Module:
@@ -118,6 +157,8 @@ def folded(encoder: nn.Module) -> nn.Module:
     scale is positive.
     """
     encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
+    if isinstance(encoder, (PhotoEncoder, Projected)):
+        encoder.fold()
     for block in [module for module in encoder.modules() if isinstance(module, nn.Sequential)]:
         for place, norm in enumerate(block):
             if place == 0 or not isinstance(norm, nn.BatchNorm2d):

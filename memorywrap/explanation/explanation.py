@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from memorywrap.explanation import captum_methods, integrated_gradients
 from memorywrap.explanation.baselines import DEFAULT
+from memorywrap.explanation.cells import cell_gradients
 from memorywrap.explanation.integrated_gradients import Attribution
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, METHODS, Case, Maps, methods
 from memorywrap.explanation.path_cache import PathCache
@@ -28,7 +29,8 @@ class Explanation:
         prediction: what is explained.
         method, baseline: how it was attributed.
         against: index of the class whose logit is subtracted; None for the plain view.
-        input_map: (3, height, width), in units of the logit for integrated gradients.
+        input_map: (channels, height, width) of pixels or of feature cells (see `FrozenEncoder.cells`),
+            in units of the logit for integrated gradients.
         memory_maps: the same for example, counterfactual and contrast, and for the samples that were
             asked for, by bank index. The contrast is attributed as if it stood beside the used samples: it has no weight at the end of the
             path, but may have some on the way.
@@ -121,17 +123,23 @@ def explain(
     """
     if method not in methods():
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(methods())}")
-    cases = [_case(prediction, against, also) for prediction in predictions]
-    found = METHODS[method].attribute(
-        cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
-    )
+    cases = [_case(prediction, against, also, cache) for prediction in predictions]
+    found: Sequence[Maps]
+    if method == INTEGRATED_GRADIENTS and cache.view is not None:
+        found = cell_gradients(layer, cases, cache, baseline=baseline, steps=steps)
+    else:
+        found = METHODS[method].attribute(
+            cache.embed, layer, cases, baseline=baseline, steps=steps, cache=cache
+        )
     return [
         _explanation(prediction, method, baseline, against, maps)
         for prediction, maps in zip(predictions, found, strict=True)
     ]
 
 
-def _case(prediction: Prediction, against: int | None, also: Sequence[int]) -> Case:
+def _case(
+    prediction: Prediction, against: int | None, also: Sequence[int], cache: PathCache
+) -> Case:
     """What is attributed of a prediction, on the device of its bank's embeddings."""
     bank = prediction.require_bank()
     used, contrast, device = prediction.used, prediction.contrast, bank.embeddings.device
@@ -139,15 +147,18 @@ def _case(prediction: Prediction, against: int | None, also: Sequence[int]) -> C
     shown = [index for index in wanted if index in used]
     beside = None
     if contrast is not None:
-        beside = (to_unit(bank.images[contrast], device), bank.keys[contrast])
+        key = bank.keys[contrast]
+        beside = (cache.viewed([key], to_unit(bank.images[contrast][None], device))[0], key)
+    keys = [bank.keys[index] for index in used]
+    image = to_unit(prediction.pixels[None], device)
     return Case(
-        image=to_unit(prediction.pixels, device),
-        memory=to_unit(bank.images[used], device),
+        image=(image if cache.view is None else cache.view(image))[0],
+        memory=cache.viewed(keys, to_unit(bank.images[used], device)),
         target=prediction.predicted,
         against=against,
         shown=[used.index(index) for index in shown],
         contrast=beside,
-        keys=[bank.keys[index] for index in used],
+        keys=keys,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional
 
 from memorywrap.images import to_pil
 
@@ -84,7 +85,8 @@ def overlay(
 
     Args:
         pixels: uint8 (3, height, width).
-        attribution: (3, height, width), any scale; summed over the channels.
+        attribution: (channels, rows, columns) of pixels or feature cells, any scale; summed over the
+            channels.
         side: of the picture, in pixels.
         full: what is painted in full colour; the map's own `strength` when not given.
     """
@@ -93,12 +95,22 @@ def overlay(
     # for dark and for pale pictures.
     low, high = np.quantile(grey, (0.02, 0.98))
     pale = 186 + 64 * np.clip((grey - low) / max(high - low, 1.0), 0, 1)
-    by_pixel = attribution.sum(dim=0).numpy()
+    by_pixel = _by_pixel(attribution, pixels)
     scale = strength(attribution) if full is None else full
     depth = np.clip(np.abs(by_pixel) / (scale or 1.0), 0, 1)[..., None] ** 0.8
     colour = np.where(by_pixel[..., None] >= 0, SUPPORT.rgb, OPPOSE.rgb)
     blended = pale * (1 - depth) + colour * depth
     return enlarged(Image.fromarray(blended.round().astype(np.uint8)), side)
+
+
+def _by_pixel(attribution: Tensor, pixels: Tensor) -> np.ndarray:
+    """The attribution of each pixel (height, width); that of feature cells is spread smoothly."""
+    by_place = attribution.sum(dim=0)
+    if by_place.shape != pixels.shape[1:]:
+        size = list(pixels.shape[1:])
+        wide = functional.interpolate(by_place[None, None], size, mode="bicubic")
+        by_place = wide[0, 0]
+    return by_place.numpy()
 
 
 def strength(attribution: Tensor) -> float:

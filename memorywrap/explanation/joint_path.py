@@ -192,7 +192,12 @@ class JointPath:
         self._values |= dict(zip(missing, logits.cpu().double().tolist(), strict=True))
 
     def _points(self, end: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """A picture (3, height, width) at steps of its path, and its way from the baseline."""
-        start = STARTS[self.start](end[None])[0]
-        at = torch.tensor(steps).to(end)[:, None, None, None]
-        return start + at * (end - start), end - start
+        return between(end, self.start, steps)
+
+
+def between(end: Tensor, start: str, steps: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """A picture (channels, height, width) at steps of its path from a start of `STARTS`, and its way from
+    there."""
+    begin = STARTS[start](end[None])[0]
+    at = torch.tensor(steps).to(end)[:, None, None, None]
+    return begin + at * (end - begin), end - begin

@@ -18,6 +18,7 @@ from memorywrap.explanation.baselines import STARTS
 from memorywrap.explanation.passes import Embed, chunk_size
 from memorywrap.explanation.quadrature import first_panels, halves, nodes_of, product_rule
 
+_VIEWED, _MOST_VIEWED = 16, 1000  # samples that are looked at together, and that are remembered
 _WARM_CUTS = 2  # how often panels are cut into halves ahead of time
 
 # PyTorch keeps the level of forward-mode derivatives per process, not per thread: a second one that
@@ -32,13 +33,17 @@ class PathCache:
     owner starts a new cache when the encoder's weights change.
 
     Args:
-        embed: images (batch, 3, height, width) in [0, 1] -> embeddings (batch, dim).
+        embed: what is explained (batch, channels, height, width) -> embeddings (batch, dim).
+        view: images (batch, 3, height, width) in [0, 1] -> what is explained of them; those images
+            themselves when not given.
         most_bytes: beyond this size, the steps that were not asked for the longest are forgotten.
     """
 
-    def __init__(self, embed: Embed, most_bytes: int = 256 * 2**20):
+    def __init__(self, embed: Embed, view: Embed | None = None, most_bytes: int = 256 * 2**20):
         self.embed = embed
+        self.view = view
         self.most_bytes = most_bytes
+        self._viewed: dict[bytes, Tensor] = {}  # sample key -> what is explained of it
         self._lock = threading.Lock()  # of changes to `_rows` and its blocks
         # (start, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
@@ -50,6 +55,19 @@ class PathCache:
     def size(self) -> int:
         """Bytes of all rows kept."""
         return sum(_bytes_of(rows) for rows in self._rows.values())
+
+    def viewed(self, keys: Sequence[bytes], images: Tensor) -> Tensor:
+        """What is explained of memory samples (samples, 3, height, width), remembered by their keys."""
+        if self.view is None:
+            return images
+        missing = [row for row, key in enumerate(keys) if key not in self._viewed]
+        for part in (missing[at : at + _VIEWED] for at in range(0, len(missing), _VIEWED)):
+            found = self.view(images[part])
+            self._viewed |= {keys[row]: one.clone() for row, one in zip(part, found, strict=True)}
+        view = torch.stack([self._viewed[key] for key in keys])
+        for key in list(self._viewed)[:-_MOST_VIEWED]:
+            self._viewed.pop(key, None)
+        return view
 
     def embeddings(
         self, keys: Sequence[bytes], pixels: Tensor, start: str, steps: Sequence[float]

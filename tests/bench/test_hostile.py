@@ -38,11 +38,11 @@ def test_what_lay_in_memory_is_noticed(monkeypatch):
 
     class Leaky:
         def __init__(self, _):
-            self.before = None
+            self.cage, self.before = Cage(1), None
 
         def decoded(self, data):
-            if self.before is None:
-                self.before = Cage(1).decoded(data)
+            if len(data) == 270_054:  # what another visitor sent
+                self.before = self.cage.decoded(data)
             return self.before
 
     found = attack.Result()

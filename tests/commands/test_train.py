@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 from colours import DATA
 from PIL import Image
 
+from memorywrap import MemoryWrapClassifier
 from memorywrap.commands import main as cli
 from memorywrap.measures import explanation_report
 
@@ -86,3 +88,26 @@ def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):
         assert cli.main(command) == 2
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_an_encoder_for_photographs_is_taught_with_a_folder(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("test", 2)):
+        for name, colour in (("blue", (20, 60, 200)), ("green", (30, 160, 40))):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(rng.normal(colour, 20, (80, 90, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    arguments = ["train", "--encoder", "efficientnet_lite0", "--out", str(tmp_path / "run")]
+    assert (
+        cli.main([*arguments, "--data", f"folder:{tmp_path / 'data'}", "--title", "Two colours"])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert "left out in turn" in told and "100.00 % of 4 images" in told
+    classifier = MemoryWrapClassifier.from_pretrained(tmp_path / "run/checkpoint", device="cpu")
+    assert classifier.config.title == "Two colours" and len(classifier.require_bank()) == 6
+    assert cli.main([*arguments, "--data", "digits"]) == 2
+    assert "folder:PATH" in capsys.readouterr().err
