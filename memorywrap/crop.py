@@ -32,6 +32,8 @@ _RESIZES = (2**-0.25, 1, 2**0.25)
 _PREFER_LARGE = 0.01
 # A picture at most this much larger than the model's input is taken to be cropped already.
 _CROPPED = 2.0
+# A model that sees so many pixels of a side looks at whole photographs, as it was taught.
+_WHOLE = 128
 # Room around the strokes of a drawing, as a part of their longer side.
 _MARGIN = 0.2
 # Grey levels away from those of the paper: strokes are more, its grain is less.
@@ -82,14 +84,15 @@ def enlarged(box: Box, shrink: int, image: Image.Image) -> Box:
 
 
 def is_settled(image: Image.Image, size: int) -> bool:
-    """Whether nothing is to be looked for: a picture that is cropped already, or a strip.
+    """Whether nothing is to be looked for: a picture that is cropped already, or a strip, or a model of whole
+    photographs.
 
     Args:
         image: an upright RGB image.
         size: side of the model's input in pixels.
     """
     width, height = image.size
-    cropped = width == height <= _CROPPED * size
+    cropped = width == height <= _CROPPED * size or size >= _WHOLE
     return cropped or max(width, height) > _LONGEST * min(width, height)
 
 

@@ -96,3 +96,12 @@ def test_a_drawing_is_framed_by_its_strokes() -> None:
     assert left < 250 - 20 and right > 250 + 20
     assert top < 100 and bottom > 200
     assert right - left == bottom - top < 200
+
+
+def test_a_model_of_whole_photographs_looks_at_the_middle():
+    image = Image.effect_noise((600, 400), 60).convert("RGB")
+
+    def scores(inputs):
+        raise AssertionError("nothing is looked for")
+
+    assert suggest_box(scores, image, 224) == (100, 0, 500, 400)

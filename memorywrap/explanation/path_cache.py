@@ -85,6 +85,9 @@ class PathCache:
     def warm(self, keys: Sequence[bytes], pixels: Tensor, start: str) -> None:
         """Compute ahead of time what an explanation with automatic steps asks for: the panels that
         it begins with, and those that they are cut into before few explanations go on."""
+        if self.view is not None:  # see `memorywrap.explanation.cells`
+            self.embeddings(keys, pixels, start, [0.0, 1.0])
+            return
         panels = newest = first_panels()
         for _ in range(_WARM_CUTS):
             newest = [half for panel in newest for half in halves(panel)]
