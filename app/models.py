@@ -65,6 +65,7 @@ class _Entry:
     damaged: bool = False
     loading: threading.Lock = field(default_factory=threading.Lock)
     fetching: threading.Lock = field(default_factory=threading.Lock)
+    lent: bool = False
     train: Split | None = None
     drawing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -109,13 +110,27 @@ class Models:
     @property
     def names(self) -> list[str]:
         """Names of the models, the one that ships with the repository first."""
-        return sorted(self._entries, key=lambda name: (name != "digits", name))
+        own = [name for name, entry in list(self._entries.items()) if not entry.lent]
+        return sorted(own, key=lambda name: (name != "digits", name))
 
     @property
     def default(self) -> str:
         """The first model that can answer; an empty name where there is none."""
         ready = (name for name in self.names if self.available(name))
         return next(ready, next(iter(self.names), ""))
+
+    def title(self, name: str) -> str:
+        """What a model is called, and whether it lacks its memory."""
+        title = self.config(name).title
+        return title if self.available(name) else f"{title} (no memory yet)"
+
+    def lend(self, name: str, classifier: MemoryWrapClassifier) -> None:
+        """Answer with this model, too, where it is asked for by its name; it is listed nowhere."""
+        self._entries[name] = _Entry(Path(), classifier.config, classifier, lent=True)
+
+    def take_back(self, name: str) -> None:
+        """Forget a model that was lent."""
+        self._entries.pop(name, None)
 
     def config(self, name: str) -> Config:
         """The configuration of a model, without loading it."""

@@ -20,6 +20,7 @@ from app.panels.memories import Memories
 from app.panels.patch import Patch
 from app.panels.picture import Picture
 from app.panels.settings import Settings
+from app.panels.teach import Teach
 from app.panels.top import Top
 from app.panels.what_if import WhatIf
 from app.shell import Shell
@@ -49,7 +50,7 @@ def build(models: Models) -> gr.Blocks:
         with gr.Row(elem_id="mw-columns"):
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
-                settings = Settings()
+                settings, teach = Settings(), Teach(story)
             with gr.Column(elem_id="mw-result"):
                 answer, memories, patch = Answer(story), Memories(models), Patch(story)
                 maps, what_if = Maps(story, settings), WhatIf(story)
@@ -60,6 +61,7 @@ def build(models: Models) -> gr.Blocks:
             panel.wire()
         top.wire()
         settings.wire()
+        teach.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
     return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from app.cage import decoded
 from app.lanes import NotNow
+from app.lent import Lent
 from app.models import ModelError, Models
 from app.uploads import read_file
 from memorywrap import Prediction
@@ -115,11 +116,15 @@ class Session:
         subject: what is looked at; None before the first picture.
         asked: names the maps that are wanted; another value makes those of before pointless.
         edits: of the memory of each model, by its name: they stay from picture to picture.
+        pictures: small JPEG files that a model is to be taught with, by the browser's numbers.
+        lent: the model that was taught with them.
     """
 
     subject: Subject | None = None
     asked: str | None = None
     edits: dict[str, tuple[Edit, ...]] = field(default_factory=dict)
+    pictures: dict[int, bytes] = field(default_factory=dict)
+    lent: Lent | None = None
 
     def look_at(self, subject: Subject | None, instead_of: Subject | None = None) -> bool:
         """Turn to something else. With `instead_of` only where that is still being looked at: what a

@@ -58,7 +58,7 @@ class Top:
 
     def choices(self) -> list[tuple[str, str]]:
         """The list of models: what each is called, and its name."""
-        return [(self._title(name), name) for name in self._models.names]
+        return [(self._models.title(name), name) for name in self._models.names]
 
     def chosen(self, model: str) -> Updates:
         """Another model was chosen."""
@@ -92,7 +92,3 @@ class Top:
             self.about: render("about", classes=classes, missing=title, trouble=trouble),
             self.fetch: gr.Button(label, interactive=True, visible=megabytes is not None),
         }
-
-    def _title(self, name: str) -> str:
-        title = self._models.config(name).title
-        return title if self._models.available(name) else f"{title} (no memory yet)"

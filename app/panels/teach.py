@@ -1,0 +1,160 @@
+"""Classes of one's own: pictures that a visitor brings, and a model that is taught with them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import Any
+
+import gradio as gr
+import torch
+
+from app.cage import decoded
+from app.html import place, render, static
+from app.lent import Lent
+from app.session import Session
+from app.story import PRIVATE, Story, Updates
+from app.uploads import ArgumentError, speaks
+from memorywrap.encoders import PHOTO
+from memorywrap.images import ImageError, to_input
+from memorywrap.training.teaching import ENCODER, Lesson, looked_at, teach
+
+_MOST_CLASSES, _MOST_PICTURES, _NAME = 10, 400, 40
+_PICTURE = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]{1,100000})")
+_PROGRESS = gr.Progress()
+_AT_ONCE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "mw-teach"}
+_STRANGE = "The pictures did not arrive as they should: please reload the page."
+
+
+class Teach:
+    """What is taught with stands in the browser, made small; its pictures are here, for the session."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        with gr.Accordion("Teach it your own classes", open=False, elem_id="mw-teach"):
+            self.desk = gr.HTML(
+                value=None,
+                html_template=static("teach.html"),
+                js_on_load=static("teach.js"),
+                apply_default_css=False,
+            )
+            self.result = place()
+
+    def wire(self) -> None:
+        """Attach the events."""
+        story, given = self._story, [self._story.session, self.desk]
+        self.desk.brought(speaks(self.added), given, [story.session, story.notice], **PRIVATE)
+        done = self.desk.teach(
+            speaks(self.taught),
+            given,
+            [story.session, self.result, story.model],
+            show_progress_on=self.result,
+            **{**PRIVATE, **_AT_ONCE, "show_progress": "full"},
+        )
+        # The picture on the page is answered by the new model.
+        story.on(done.success, story.ask_model, [story.model], concurrency_limit=4)
+        gone = self.desk.forget(
+            speaks(self.forgotten),
+            [story.session],
+            [story.session, self.result, story.model],
+            **PRIVATE,
+        )
+        story.on(gone.success, story.ask_model, [story.model], concurrency_limit=4)
+
+    def added(self, session: Session, value: Any) -> Updates:
+        """Pictures came: JSON of {"pictures": {number: data address of a JPEG}}."""
+        pictures = _object(value).get("pictures")
+        if not isinstance(pictures, dict):
+            raise ArgumentError(_STRANGE)
+        for number, address in pictures.items():
+            found = _PICTURE.fullmatch(address) if isinstance(address, str) else None
+            if found is None or not number.isdecimal() or len(number) > 9:
+                raise ArgumentError(_STRANGE)
+            try:
+                session.pictures[int(number)] = base64.b64decode(found[1], validate=True)
+            except binascii.Error:
+                raise ArgumentError(_STRANGE) from None
+        # Those that were taken away again are known when it is taught; room is made for them meanwhile.
+        while len(session.pictures) > 2 * _MOST_PICTURES:
+            del session.pictures[next(iter(session.pictures))]
+        return {self._story.session: session, self._story.notice: ""}
+
+    def taught(self, session: Session, value: Any, progress: Any = _PROGRESS) -> Updates:
+        """A model is wanted: JSON of {"classes": {name: [numbers of pictures]}}."""
+        classes = _checked(_object(value).get("classes"), session)
+        images, labels = [], []
+        size = PHOTO[ENCODER].image_size
+        for label, numbers in enumerate(classes.values()):
+            for number in numbers:
+                images.append(to_input(decoded(session.pictures[number]), size))
+                labels.append(label)
+        session.pictures = {
+            number: session.pictures[number] for numbers in classes.values() for number in numbers
+        }
+        pixels, known = torch.stack(images), torch.tensor(labels)
+        features = looked_at(
+            pixels, progress=lambda part: progress(part / 2, desc="looking at the pictures")
+        )
+        lesson = Lesson(pixels, known, list(classes), features)
+        title = f"Yours: {', '.join(classes)}"[:80]
+        result = teach(
+            lesson,
+            title=title,
+            progress=lambda part: progress(0.5 + part / 2, desc="learning"),
+        )
+        session.lent = Lent(self._story.models, result.classifier)
+        confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+        confusion.index_put_((known, result.unseen), torch.ones_like(known), accumulate=True)
+        told = render("taught", classes=list(classes), confusion=confusion.tolist(), title=title)
+        return {
+            self._story.session: session,
+            self.result: told,
+            self._story.model: self._choices(session, session.lent.name),
+        }
+
+    def forgotten(self, session: Session) -> Updates:
+        """All of it is to be gone."""
+        session.pictures, session.lent = {}, None
+        models = self._story.models
+        if session.subject is not None and session.subject.model not in models.names:
+            session.look_at(session.subject.asked_of(models.default))
+        return {
+            self._story.session: session,
+            self.result: "",
+            self._story.model: self._choices(session, models.default),
+        }
+
+    def _choices(self, session: Session, chosen: str) -> Any:
+        models = self._story.models
+        choices = [(models.title(name), name) for name in models.names]
+        if session.lent is not None:
+            choices.append((models.title(session.lent.name), session.lent.name))
+        return gr.Dropdown(choices=choices, value=chosen, visible=len(choices) > 1)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ArgumentError(_STRANGE)
+    return found
+
+
+def _checked(classes: Any, session: Session) -> dict[str, list[int]]:
+    """The classes as they were told, if they can be taught."""
+    if not isinstance(classes, dict) or not 2 <= len(classes) <= _MOST_CLASSES:
+        raise ArgumentError(f"A model is taught two to {_MOST_CLASSES} classes.")
+    for name, numbers in classes.items():
+        if not name.strip() or len(name) > _NAME or not isinstance(numbers, list):
+            raise ArgumentError(f"A class has a name of up to {_NAME} letters.")
+        if len(numbers) < 2:
+            raise ArgumentError(f"The class {name} needs two pictures at least.")
+        if not all(type(number) is int and number in session.pictures for number in numbers):
+            raise ImageError("Some pictures are no longer on the server: please add them again.")
+    if sum(map(len, classes.values())) > _MOST_PICTURES:
+        raise ArgumentError(f"A model is taught with {_MOST_PICTURES} pictures at most.")
+    return classes
