@@ -1,0 +1,93 @@
+"""What may be taught, and whom a taught model belongs to."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from app.lent import Lent
+from app.models import ModelError, Models
+from app.panels import teach
+from app.panels.teach import Teach
+from app.session import Session
+from app.uploads import ArgumentError
+from memorywrap.images import ImageError
+
+JPEG = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8 a picture").decode()
+
+
+@pytest.fixture
+def panel():
+    """The panel without its page."""
+    panel = Teach.__new__(Teach)
+    panel._story = SimpleNamespace(session="session", notice="notice")
+    return panel
+
+
+def test_pictures_are_kept_for_the_session_and_bounded(panel, monkeypatch):
+    monkeypatch.setattr(teach, "_MOST_PICTURES", 3)
+    session = Session()
+    for number in range(10):
+        panel.added(session, json.dumps({"pictures": {str(number): JPEG}}))
+    assert list(session.pictures) == [4, 5, 6, 7, 8, 9]
+    assert session.pictures[9] == b"\xff\xd8 a picture"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", "[]", "{}", '{"pictures": []}', "[" * 100_000, json.dumps({"pictures": {"a": JPEG}}),
+        json.dumps({"pictures": {"1": "http://a.host/"}}), json.dumps({"pictures": {"1": 5}}),
+        json.dumps({"pictures": {"1": "data:image/jpeg;base64,A"}}),
+        json.dumps({"pictures": {"1": "data:image/jpeg;base64," + "A" * 200_000}}),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused(panel, value):
+    with pytest.raises(ArgumentError, match="reload"):
+        panel.added(Session(), value)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (None, "two to 10"),
+        ({"a": [1, 2]}, "two to 10"),
+        ({str(number): [1, 2] for number in range(11)}, "two to 10"),
+        ({"a": [1, 2], " ": [3, 4]}, "name"),
+        ({"a": [1, 2], "b" * 50: [3, 4]}, "name"),
+        ({"a": [1, 2], "b": 5}, "name"),
+        ({"a": [1, 2], "b": [3]}, "class b needs two"),
+        ({"a": [1, 2], "b": [3, 4] * 300}, "400 pictures"),
+    ],
+)
+def test_classes_that_cannot_be_taught_are_refused(classes, words):
+    session = Session(pictures=dict.fromkeys(range(10), b""))
+    with pytest.raises(ArgumentError, match=words):
+        teach._checked(classes, session)
+
+
+def test_pictures_that_are_gone_are_said():
+    session = Session(pictures=dict.fromkeys(range(3), b""))
+    for number in (3, True, "1", [1]):
+        with pytest.raises(ImageError, match="add them again"):
+            teach._checked({"a": [0, 1], "b": [2, number]}, session)
+
+
+@pytest.mark.slow
+def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(page_checkpoints):
+    models = Models(page_checkpoints)
+    own = models.get("digits")
+    before = list(models.names)
+    session = Session(lent=Lent(models, own))
+    name = session.lent.name
+    assert models.get(name) is own and models.title(name) == own.config.title
+    assert models.names == before and name not in str(models.describe())
+    del session
+    gc.collect()
+    with pytest.raises(ModelError):
+        models.get(name)
+    models.close()
