@@ -45,7 +45,13 @@ class Teach:
     def wire(self) -> None:
         """Attach the events."""
         story, given = self._story, [self._story.session, self.desk]
-        self.desk.brought(speaks(self.added), given, [story.session, story.notice], **PRIVATE)
+        # One lot may come while the one before is still on its way.
+        self.desk.brought(
+            speaks(self.added),
+            given,
+            [story.session, story.notice],
+            **{**PRIVATE, "trigger_mode": "multiple", "queue": False},
+        )
         done = self.desk.teach(
             speaks(self.taught),
             given,
