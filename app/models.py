@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 # Done together at most, and waiting at most: of answers and of maps, which take ten times as long.
 _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
+_LENT = 40  # models of visitors, of some 75 MB each
 _CHECKED = 20  # samples that a model is asked about before it counts as ready
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
@@ -125,8 +126,20 @@ class Models:
         return title if self.available(name) else f"{title} (no memory yet)"
 
     def lend(self, name: str, classifier: MemoryWrapClassifier) -> None:
-        """Answer with this model, too, where it is asked for by its name; it is listed nowhere."""
+        """Answer with this model, too, where it is asked for by its name; it is listed nowhere.
+
+        Raises:
+            ModelError: so many are lent that there is no room.
+        """
+        self.require_room()
         self._entries[name] = _Entry(Path(), classifier.config, classifier, lent=True)
+
+    def require_room(self) -> None:
+        """Raises ModelError where no more models can be lent."""
+        if sum(entry.lent for entry in list(self._entries.values())) >= _LENT:
+            raise ModelError(
+                "Many people have taught models right now: please try again in some minutes."
+            )
 
     def take_back(self, name: str) -> None:
         """Forget a model that was lent."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from app.cage import decoded
 from app.lanes import NotNow
-from app.lent import Lent
 from app.models import ModelError, Models
+from app.own import Album, Lent
 from app.uploads import read_file
 from memorywrap import Prediction
 from memorywrap.checkpoints.config import library_versions
@@ -116,14 +116,14 @@ class Session:
         subject: what is looked at; None before the first picture.
         asked: names the maps that are wanted; another value makes those of before pointless.
         edits: of the memory of each model, by its name: they stay from picture to picture.
-        pictures: small JPEG files that a model is to be taught with, by the browser's numbers.
+        pictures: those that a model is to be taught with; None before the first.
         lent: the model that was taught with them.
     """
 
     subject: Subject | None = None
     asked: str | None = None
     edits: dict[str, tuple[Edit, ...]] = field(default_factory=dict)
-    pictures: dict[int, bytes] = field(default_factory=dict)
+    pictures: Album | None = None
     lent: Lent | None = None
 
     def look_at(self, subject: Subject | None, instead_of: Subject | None = None) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from app.cage import decoded
 from app.html import place, render, static
-from app.lent import Lent
+from app.own import Album, Lent
 from app.session import Session
 from app.story import PRIVATE, Story, Updates
 from app.uploads import ArgumentError, speaks
@@ -74,31 +74,32 @@ class Teach:
         pictures = _object(value).get("pictures")
         if not isinstance(pictures, dict):
             raise ArgumentError(_STRANGE)
+        if session.pictures is None:
+            # Those that were taken away again are known when it is taught; there is room for them until then.
+            session.pictures = Album(2 * _MOST_PICTURES)
         for number, address in pictures.items():
             found = _PICTURE.fullmatch(address) if isinstance(address, str) else None
             if found is None or not number.isdecimal() or len(number) > 9:
                 raise ArgumentError(_STRANGE)
             try:
-                session.pictures[int(number)] = base64.b64decode(found[1], validate=True)
+                session.pictures.put(int(number), base64.b64decode(found[1], validate=True))
             except binascii.Error:
                 raise ArgumentError(_STRANGE) from None
-        # Those that were taken away again are known when it is taught; room is made for them meanwhile.
-        while len(session.pictures) > 2 * _MOST_PICTURES:
-            del session.pictures[next(iter(session.pictures))]
         return {self._story.session: session, self._story.notice: ""}
 
     def taught(self, session: Session, value: Any, progress: Any = _PROGRESS) -> Updates:
         """A model is wanted: JSON of {"classes": {name: [numbers of pictures]}}."""
-        classes = _checked(_object(value).get("classes"), session)
+        album = session.pictures or Album(0)
+        classes = _checked(_object(value).get("classes"), album)
+        session.lent = None  # room for the next
+        self._story.models.require_room()
         images, labels = [], []
         size = PHOTO[ENCODER].image_size
         for label, numbers in enumerate(classes.values()):
             for number in numbers:
-                images.append(to_input(decoded(session.pictures[number]), size))
+                images.append(to_input(decoded(album[number]), size))
                 labels.append(label)
-        session.pictures = {
-            number: session.pictures[number] for numbers in classes.values() for number in numbers
-        }
+        album.keep({number for numbers in classes.values() for number in numbers})
         pixels, known = torch.stack(images), torch.tensor(labels)
         features = looked_at(
             pixels, progress=lambda part: progress(part / 2, desc="looking at the pictures")
@@ -122,7 +123,7 @@ class Teach:
 
     def forgotten(self, session: Session) -> Updates:
         """All of it is to be gone."""
-        session.pictures, session.lent = {}, None
+        session.pictures, session.lent = None, None
         models = self._story.models
         if session.subject is not None and session.subject.model not in models.names:
             session.look_at(session.subject.asked_of(models.default))
@@ -150,7 +151,7 @@ def _object(value: Any) -> dict[str, Any]:
     return found
 
 
-def _checked(classes: Any, session: Session) -> dict[str, list[int]]:
+def _checked(classes: Any, album: Album) -> dict[str, list[int]]:
     """The classes as they were told, if they can be taught."""
     if not isinstance(classes, dict) or not 2 <= len(classes) <= _MOST_CLASSES:
         raise ArgumentError(f"A model is taught two to {_MOST_CLASSES} classes.")
@@ -159,7 +160,7 @@ def _checked(classes: Any, session: Session) -> dict[str, list[int]]:
             raise ArgumentError(f"A class has a name of up to {_NAME} letters.")
         if len(numbers) < 2:
             raise ArgumentError(f"The class {name} needs two pictures at least.")
-        if not all(type(number) is int and number in session.pictures for number in numbers):
+        if not all(number in album for number in numbers):
             raise ImageError("Some pictures are no longer on the server: please add them again.")
     if sum(map(len, classes.values())) > _MOST_PICTURES:
         raise ArgumentError(f"A model is taught with {_MOST_PICTURES} pictures at most.")

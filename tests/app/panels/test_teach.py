@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.lent import Lent
+from app import models as models_module
+from app.lanes import NotNow
 from app.models import ModelError, Models
+from app.own import Album, Lent
 from app.panels import teach
 from app.panels.teach import Teach
 from app.session import Session
@@ -33,7 +35,7 @@ def test_pictures_are_kept_for_the_session_and_bounded(panel, monkeypatch):
     session = Session()
     for number in range(10):
         panel.added(session, json.dumps({"pictures": {str(number): JPEG}}))
-    assert list(session.pictures) == [4, 5, 6, 7, 8, 9]
+    assert [number for number in range(10) if number in session.pictures] == [4, 5, 6, 7, 8, 9]
     assert session.pictures[9] == b"\xff\xd8 a picture"
 
 
@@ -65,20 +67,36 @@ def test_what_is_no_picture_is_refused(panel, value):
     ],
 )
 def test_classes_that_cannot_be_taught_are_refused(classes, words):
-    session = Session(pictures=dict.fromkeys(range(10), b""))
     with pytest.raises(ArgumentError, match=words):
-        teach._checked(classes, session)
+        teach._checked(classes, album_of(10))
 
 
 def test_pictures_that_are_gone_are_said():
-    session = Session(pictures=dict.fromkeys(range(3), b""))
     for number in (3, True, "1", [1]):
         with pytest.raises(ImageError, match="add them again"):
-            teach._checked({"a": [0, 1], "b": [2, number]}, session)
+            teach._checked({"a": [0, 1], "b": [2, number]}, album_of(3))
+
+
+def test_the_pictures_of_all_visitors_have_a_bound(monkeypatch):
+    monkeypatch.setattr("app.own._OF_ALL", 100)
+    first, second = album_of(0), album_of(0)
+    first.put(1, b"x" * 60)
+    with pytest.raises(NotNow, match="try again"):
+        second.put(1, b"x" * 60)
+    first.keep(set())
+    second.put(1, b"x" * 60)
+
+
+def album_of(count: int) -> Album:
+    album = Album(1000)
+    for number in range(count):
+        album.put(number, b"")
+    return album
 
 
 @pytest.mark.slow
-def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(page_checkpoints):
+def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(page_checkpoints, monkeypatch):
+    monkeypatch.setattr(models_module, "_LENT", 1)
     models = Models(page_checkpoints)
     own = models.get("digits")
     before = list(models.names)
@@ -86,6 +104,8 @@ def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(page_checkpoints
     name = session.lent.name
     assert models.get(name) is own and models.title(name) == own.config.title
     assert models.names == before and name not in str(models.describe())
+    with pytest.raises(ModelError, match="try again"):
+        Lent(models, own)
     del session
     gc.collect()
     with pytest.raises(ModelError):

@@ -1,0 +1,78 @@
+"""What belongs to one visitor: pictures to teach with, and the model that was taught."""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from typing import ClassVar
+
+from app.lanes import NotNow
+from app.models import Models
+from memorywrap import MemoryWrapClassifier
+
+_OF_ALL = 500_000_000  # bytes of the pictures of all visitors
+
+
+class Album:
+    """Small JPEG files, by the browser's numbers; gone with their owner.
+
+    Args:
+        most: files that are kept; the oldest give way.
+    """
+
+    _all: ClassVar[weakref.WeakSet[Album]] = weakref.WeakSet()
+
+    def __init__(self, most: int):
+        self._most = most
+        self._files: dict[int, bytes] = {}
+        self._all.add(self)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, number: object) -> bool:
+        return type(number) is int and number in self._files
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._files[number]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, list(self._files.values())))
+
+    def put(self, number: int, file: bytes) -> None:
+        """Keep a file.
+
+        Raises:
+            NotNow: those of all visitors are too many.
+        """
+        if sum(album.size for album in list(self._all)) + len(file) > _OF_ALL:
+            raise NotNow("Many people are teaching right now: please try again in some minutes.")
+        self._files[number] = file
+        while len(self._files) > self._most:
+            del self._files[next(iter(self._files))]
+
+    def keep(self, numbers: set[int]) -> None:
+        """Forget all others."""
+        self._files = {number: file for number, file in self._files.items() if number in numbers}
+
+
+class Lent:
+    """A model among those of the page under a name that nobody can guess, for as long as this is kept.
+
+    Args:
+        models: those of the page.
+        classifier: the visitor's own.
+
+    Attributes:
+        name: what it is called there.
+
+    Raises:
+        ModelError: too many are lent.
+    """
+
+    def __init__(self, models: Models, classifier: MemoryWrapClassifier):
+        self.name = f"yours-{secrets.token_hex(16)}"
+        models.lend(self.name, classifier)
+        weakref.finalize(self, models.take_back, self.name)
