@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import weakref
+from pathlib import Path
 from typing import ClassVar
 
 from app.lanes import NotNow
@@ -64,15 +66,22 @@ class Lent:
     Args:
         models: those of the page.
         classifier: the visitor's own.
+        folder: where it is written, to be saved by its owner.
 
     Attributes:
         name: what it is called there.
+        file: a zip with its checkpoint folder.
 
     Raises:
         ModelError: too many are lent.
     """
 
-    def __init__(self, models: Models, classifier: MemoryWrapClassifier):
+    def __init__(self, models: Models, classifier: MemoryWrapClassifier, folder: Path):
         self.name = f"yours-{secrets.token_hex(16)}"
         models.lend(self.name, classifier)
         weakref.finalize(self, models.take_back, self.name)
+        own = folder / secrets.token_hex(32)  # nobody else finds it
+        weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
+        classifier.save_pretrained(own / "model")
+        self.file = Path(shutil.make_archive(str(own / "my-model"), "zip", own, "model"))
+        shutil.rmtree(own / "model")

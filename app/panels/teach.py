@@ -6,10 +6,12 @@ import base64
 import binascii
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
+from gradio.utils import get_upload_folder
 
 from app.cage import decoded
 from app.html import place, render, static
@@ -41,6 +43,7 @@ class Teach:
                 apply_default_css=False,
             )
             self.result = place()
+            self.save = gr.DownloadButton("Save your model (zip)", size="sm", visible=False)
 
     def wire(self) -> None:
         """Attach the events."""
@@ -55,7 +58,7 @@ class Teach:
         done = self.desk.teach(
             speaks(self.taught),
             given,
-            [story.session, self.result, story.model],
+            [story.session, self.result, self.save, story.model],
             show_progress_on=self.result,
             **{**PRIVATE, **_AT_ONCE, "show_progress": "full"},
         )
@@ -64,7 +67,7 @@ class Teach:
         gone = self.desk.forget(
             speaks(self.forgotten),
             [story.session],
-            [story.session, self.result, story.model],
+            [story.session, self.result, self.save, story.model],
             **PRIVATE,
         )
         story.on(gone.success, story.ask_model, [story.model], concurrency_limit=4)
@@ -111,13 +114,14 @@ class Teach:
             title=title,
             progress=lambda part: progress(0.5 + part / 2, desc="learning"),
         )
-        session.lent = Lent(self._story.models, result.classifier)
+        session.lent = Lent(self._story.models, result.classifier, Path(get_upload_folder()))
         confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
         confusion.index_put_((known, result.unseen), torch.ones_like(known), accumulate=True)
         told = render("taught", classes=list(classes), confusion=confusion.tolist(), title=title)
         return {
             self._story.session: session,
             self.result: told,
+            self.save: gr.DownloadButton(value=str(session.lent.file), visible=True),
             self._story.model: self._choices(session, session.lent.name),
         }
 
@@ -130,6 +134,7 @@ class Teach:
         return {
             self._story.session: session,
             self.result: "",
+            self.save: gr.DownloadButton(value=None, visible=False),
             self._story.model: self._choices(session, models.default),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -49,6 +50,9 @@ def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     expect(tab.locator(".mw-card").first).to_contain_text("grass")
     expect(tab.get_by_role("heading", name="The model says grass")).to_be_visible()
     expect(tab.locator(".mw-panel img[alt^='Map of the']").first).to_be_visible()
+    with tab.expect_download() as saved:
+        tab.get_by_role("button", name="Save your model").click()
+    assert zipfile.is_zipfile(saved.value.path())
     (lent,) = set(page.models._entries) - set(page.models.names)
     tab.get_by_role("button", name="Forget everything").click()
     expect(tab.locator("#mw-model input")).not_to_have_value("Yours: sea, grass")

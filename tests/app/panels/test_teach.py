@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from app.panels import teach
 from app.panels.teach import Teach
 from app.session import Session
 from app.uploads import ArgumentError
+from memorywrap import MemoryWrapClassifier
 from memorywrap.images import ImageError
 
 JPEG = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8 a picture").decode()
@@ -95,19 +97,25 @@ def album_of(count: int) -> Album:
 
 
 @pytest.mark.slow
-def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(page_checkpoints, monkeypatch):
+def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(
+    page_checkpoints, monkeypatch, tmp_path
+):
     monkeypatch.setattr(models_module, "_LENT", 1)
     models = Models(page_checkpoints)
     own = models.get("digits")
     before = list(models.names)
-    session = Session(lent=Lent(models, own))
+    session = Session(lent=Lent(models, own, tmp_path / "files"))
     name = session.lent.name
     assert models.get(name) is own and models.title(name) == own.config.title
     assert models.names == before and name not in str(models.describe())
     with pytest.raises(ModelError, match="try again"):
-        Lent(models, own)
+        Lent(models, own, tmp_path / "files")
+    shutil.unpack_archive(session.lent.file, tmp_path / "again")
+    again = MemoryWrapClassifier.from_pretrained(tmp_path / "again/model", device="cpu")
+    assert len(again.require_bank()) == len(own.require_bank())
     del session
     gc.collect()
     with pytest.raises(ModelError):
         models.get(name)
+    assert not list((tmp_path / "files").iterdir())
     models.close()
