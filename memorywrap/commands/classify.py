@@ -1,32 +1,68 @@
-"""`memorywrap classify`: predict images, one JSON line each."""
+"""`memorywrap classify`: predict images, one JSON line each, or all of them as one table."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
 
 from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
 from memorywrap.images import ImageError
+from memorywrap.measures.pictures import Row, as_csv, as_html, files_in, label_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a file, or a folder whose files are all meant"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write a table instead: FILE.html to look at, FILE.csv to reckon with; files in a folder that "
+        "is called like a class have that label",
+    )
     add_input(parser)
     add_checkpoint(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
+    report = None if options.report is None else Path(options.report)
+    if report is not None and report.suffix not in (".html", ".csv"):
+        raise ValueError(f"--report: expected FILE.html or FILE.csv, received {report.name}")
     classifier = load(options)
-    failed = False
-    for name in options.images:
+    classes = classifier.config.classes
+    rows = []
+    for name, label in _asked(options.images, classes, hidden=report is None):
         try:
-            prediction = predict(classifier, name, options)
+            row = Row(name, label, predict(classifier, name, options))
         except ImageError as error:
             print(f"memorywrap classify: {name}: {error}", file=sys.stderr)
-            failed = True
-            continue
-        print(json.dumps(prediction.to_dict(model_name(options))), flush=True)
-    return 2 if failed else 0
+            row = Row(name, label, None, str(error))
+        rows.append(row)
+        if report is None and row.prediction is not None:
+            print(json.dumps(row.prediction.to_dict(model_name(options))), flush=True)
+    if report is not None:
+        title = classifier.config.title
+        text = as_csv(rows) if report.suffix == ".csv" else as_html(rows, classes, title)
+        report.write_text(text, encoding="utf-8")
+        print(f"{len(rows)} pictures: {report}")
+    return 2 if any(row.prediction is None for row in rows) else 0
+
+
+def _asked(
+    images: list[str], classes: Sequence[str], *, hidden: bool
+) -> Iterator[tuple[str, str | None]]:
+    """The files, with their labels and with progress; those that are not there come as they are named."""
+    found: list[tuple[str, str | None]] = []
+    for name in images:
+        if Path(name).is_dir():
+            found += [(str(file), label) for file, label in files_in(Path(name), classes)]
+        else:
+            found.append((name, label_of(Path(name), classes)))
+    yield from tqdm(found, unit=" pictures", leave=False, disable=hidden)

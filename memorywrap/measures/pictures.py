@@ -1,0 +1,116 @@
+"""What a model says of many pictures, as one file: a table to look at, or one to reckon with."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader
+from torch import Tensor
+
+from memorywrap.images import to_pil
+from memorywrap.prediction import Prediction
+
+COLUMNS = ("file", "label", "predicted", "probability", "trust", "unlike", "memory", "memory_predicted",
+           "memory_weight", "other", "other_predicted", "error")  # fmt: skip
+_SIDE = 64  # pixels of a picture in the table
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One picture.
+
+    Attributes:
+        file: its name, as it was asked for.
+        label: its class, where its folder says so.
+        prediction: what the model says; None where the file is no picture.
+        error: why not.
+    """
+
+    file: str
+    label: str | None
+    prediction: Prediction | None
+    error: str = ""
+
+    @property
+    def predicted(self) -> str:
+        """The class that the model says; empty where it says nothing."""
+        one = self.prediction
+        return "" if one is None else one.classes[one.predicted]
+
+    def values(self) -> dict[str, object]:
+        """By the names of `COLUMNS`; what is not known is None."""
+        found: dict[str, object] = dict.fromkeys(COLUMNS)
+        found |= {"file": self.file, "label": self.label, "error": self.error or None}
+        one = self.prediction
+        if one is None:
+            return found
+        found |= {"predicted": self.predicted, "probability": max(one.probabilities)}
+        found |= {"trust": one.trust, "unlike": one.unlike}
+        if one.bank is not None:
+            strongest, other = one.memory(one.used[0]), one.other
+            found |= {"memory": strongest["index"], "memory_predicted": strongest["predicted"]}
+            found |= {"memory_weight": strongest["weight"], "other": other}
+            found["other_predicted"] = None if other is None else one.memory(other)["predicted"]
+        return found
+
+
+def label_of(file: Path, classes: Sequence[str]) -> str | None:
+    """The name of the folder that a file lies in, where that is one of the classes."""
+    name = file.absolute().parent.name
+    return name if name in classes else None
+
+
+def files_in(folder: Path, classes: Sequence[str]) -> Iterator[tuple[Path, str | None]]:
+    """The files of a folder and of those in it, each with its label."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.name.startswith("."):
+            yield file, label_of(file, classes)
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    """A line per picture, under the names of `COLUMNS`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.values() for row in rows)
+    return text.getvalue()
+
+
+def as_html(rows: Sequence[Row], classes: Sequence[str], title: str) -> str:
+    """A page that needs nothing else: the table, which sorts, and where there are labels, how many are right
+    and which classes are taken for which."""
+    labelled = [row for row in rows if row.label is not None and row.prediction is not None]
+    pairs = Counter((row.label, row.predicted) for row in labelled)
+    shown = [name for name in classes if any(name in pair for pair in pairs)]
+    return _TEMPLATES.get_template("pictures.html.jinja").render(
+        rows=rows,
+        classes=shown,
+        pairs=pairs,
+        labelled=len(labelled),
+        right=sum(row.label == row.predicted for row in labelled),
+        title=title,
+    )
+
+
+def _picture(pixels: Tensor) -> str:
+    """Pixels uint8 (3, height, width) as a data: address."""
+    file = io.BytesIO()
+    image = to_pil(pixels)
+    image.thumbnail((_SIDE, _SIDE))
+    image.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("memorywrap.measures", "."),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["picture"] = _picture
