@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from memorywrap.layer import BaselineMemory, MemoryWrapLayer
     from memorywrap.patches import patch_counterfactual
     from memorywrap.prediction import PatchCounterfactual, Prediction
+    from memorywrap.training.teaching import Lesson, looked_at, teach
     from memorywrap.what_if import flip_set
 
 __all__ = [
     "BaselineMemory",
     "Config",
     "Explanation",
+    "Lesson",
     "Maps",
     "MemoryBank",
     "MemoryWrapClassifier",
@@ -26,10 +28,12 @@ __all__ = [
     "PatchCounterfactual",
     "Prediction",
     "flip_set",
+    "looked_at",
     "methods",
     "patch_counterfactual",
     "register_encoder",
     "register_method",
+    "teach",
 ]
 
 # Imported when they are asked for: torch takes two seconds, which `memorywrap --help` can do without.
@@ -37,6 +41,7 @@ _HOMES = {
     "BaselineMemory": "layer",
     "Config": "checkpoints.config",
     "Explanation": "explanation.explanation",
+    "Lesson": "training.teaching",
     "Maps": "explanation.methods",
     "MemoryBank": "bank",
     "MemoryWrapClassifier": "classifier",
@@ -44,10 +49,12 @@ _HOMES = {
     "PatchCounterfactual": "prediction",
     "Prediction": "prediction",
     "flip_set": "what_if",
+    "looked_at": "training.teaching",
     "methods": "explanation.explanation",  # which has registered them
     "patch_counterfactual": "patches",
     "register_encoder": "encoders",
     "register_method": "explanation.methods",
+    "teach": "training.teaching",
 }
 
 
