@@ -95,7 +95,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """The image as `memorywrap.images.read_image` gives it."""
     profile, transparent = image.info.get("icc_profile"), image.info.get("transparency")
     is_png = image.format == "PNG"
-    if len(image.info.get("exif", b"")) > _EXIF:  # reading takes time as the square of its size
+    if len(image.info.get("exif") or b"") > _EXIF:  # reading takes time as the square of its size
         del image.info["exif"]
     try:
         image = ImageOps.exif_transpose(image)

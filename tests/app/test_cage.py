@@ -78,12 +78,21 @@ def test_what_is_refused_is_refused_in_the_same_words(one, data, message):
 
 @pytest.mark.slow
 def test_a_picture_that_takes_too_long_is_ended_and_the_next_is_read(one):
-    endless = png_with(b"eXIf", b"Exif\0\0" * 1_600_000)
+    head = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
+    comments = b"\x21\xfe" + b"\1a" * 4_000_000 + b"\0"  # each makes all before it be copied again
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\2\2\x4c\1\0;"
+    endless = head + comments + frame
     start = time.monotonic()
     with pytest.raises(ImageError, match="too much time or memory"):
         one.decoded(endless)
     assert time.monotonic() - start < cage._PATIENCE
     assert one.decoded(encoded(NOISE)).size == NOISE.size
+
+
+def test_exif_that_repeats_itself_costs_no_time(one):
+    start = time.monotonic()
+    assert one.decoded(png_with(b"eXIf", b"Exif\0\0" * 1_600_000)).mode == "RGB"
+    assert time.monotonic() - start < cage._PATIENCE
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no limit of memory here")
