@@ -32,6 +32,7 @@ BANK = 200  # memory samples at most: as many as a person can look at
 _DIM = 128
 _STEPS, _BATCH, _RATE, _DROPPED = 200, 64, 3e-3, 0.3
 _MEMORY = 100  # samples that a step reads
+_SHARED = 200
 _SMOOTHING = 0.05
 _FOLDS = 5  # models that are asked about pictures which they did not see
 _TOGETHER = 16  # pictures encoded at once
@@ -215,7 +216,10 @@ class _Head(nn.Module):
     def __init__(self, features: Tensor, classes: int):
         super().__init__()
         seen = features.flatten(0, 1)
-        self.centre, self.scale = seen.mean(dim=0), seen.std(dim=0) + 1e-3
+        # The spread of a feature is guessed from few pictures: as if so many more had the mean spread.
+        spread, count = seen.var(dim=0), len(features)
+        shared = (count * spread + _SHARED * spread.mean()) / (count + _SHARED)
+        self.centre, self.scale = seen.mean(dim=0), shared.sqrt() + 1e-3
         self.projection = nn.Linear(seen.shape[1], _DIM)
         self.layer = MemoryWrapLayer(_DIM, classes)
 

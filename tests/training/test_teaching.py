@@ -97,6 +97,18 @@ def test_two_pictures_of_a_class_are_enough_and_one_is_not(monkeypatch):
         teach(Lesson(images[:2], torch.zeros(2, dtype=torch.int64), ["one"], lesson.features[:2]))
 
 
+@pytest.mark.slow
+def test_with_few_pictures_it_is_no_worse_than_the_nearest_of_them():
+    images, labels = scenes(6, seed=0)
+    unseen, right = scenes(30, seed=5)
+    features, others = looked_at(images), looked_at(unseen)[:, 0]
+    taught = teach(Lesson(images, labels, CLASSES, features)).classifier
+    told = torch.tensor([one.predicted for one in taught.predict_inputs(list(unseen))])
+    alike = functional.normalize(others, dim=1) @ functional.normalize(features[:, 0], dim=1).T
+    nearest = labels[alike.argmax(dim=1)]
+    assert (told == right).float().mean() >= (nearest == right).float().mean() - 0.1
+
+
 def test_a_memory_has_as_many_of_each_class_and_those_that_stand_for_it():
     torch.manual_seed(0)
     features = torch.cat(
