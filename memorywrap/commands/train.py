@@ -116,6 +116,10 @@ def _teach(options: argparse.Namespace) -> int:
         raise ValueError(
             f"--encoder {options.encoder}: expected --data folder:PATH and the variant memory-wrap"
         )
+    unused = ("samples", "start", "epochs", "minutes", "set", "exam")
+    given = [f"--{name}" for name in unused if getattr(options, name) not in (None, [])]
+    if given:
+        raise ValueError(f"--encoder {options.encoder}: has no use for {', '.join(given)}")
     size = PHOTO[options.encoder].image_size
     data = read_folder(options.data, Path(path).expanduser(), size=size)
     title = options.title or Path(path).name

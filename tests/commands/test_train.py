@@ -111,3 +111,6 @@ def test_an_encoder_for_photographs_is_taught_with_a_folder(tmp_path, capsys):
     assert classifier.config.title == "Two colours" and len(classifier.require_bank()) == 6
     assert cli.main([*arguments, "--data", "digits"]) == 2
     assert "folder:PATH" in capsys.readouterr().err
+    ignored = ["--data", f"folder:{tmp_path / 'data'}", "--epochs", "3", "--exam", "svhn"]
+    assert cli.main([*arguments, *ignored]) == 2
+    assert "no use for --epochs, --exam" in capsys.readouterr().err
