@@ -9,9 +9,8 @@ from PIL import Image
 
 from app.models import Models
 from app.uploads import ArgumentError, checked_box
-from memorywrap import Prediction
+from memorywrap import MemoryWrapClassifier, Prediction
 from memorywrap.edits import parsed
-from memorywrap.explanation.baselines import BASELINES
 from memorywrap.explanation.figures import FigurePart, figure_parts
 from memorywrap.explanation.methods import methods
 from memorywrap.images import Box, ImageError, refuse_plain
@@ -34,7 +33,7 @@ def explained(
 ) -> tuple[dict[str, Any], list[FigurePart]]:
     """The object of /explain, and its pictures."""
     classifier = models.get(name)
-    settings = checked_settings(method, baseline, steps)
+    settings = checked_settings(classifier, method, baseline, steps)
     picture = read()
     prediction = classify(models, name, picture, checked_box(crop, picture))
     patching = models.patch_meanwhile(classifier, prediction)
@@ -92,10 +91,12 @@ def checked_steps(steps: Any) -> int | None:
     return int(steps)
 
 
-def checked_settings(method: Any, baseline: Any, steps: Any) -> dict[str, Any]:
+def checked_settings(
+    classifier: MemoryWrapClassifier, method: Any, baseline: Any, steps: Any
+) -> dict[str, Any]:
     """Settings of `explain` as they came in a request."""
     return {
         "method": known("method", method, METHODS),
-        "baseline": known("baseline", baseline, BASELINES),
+        "baseline": known("baseline", baseline, classifier.baselines),
         "steps": checked_steps(steps),
     }

@@ -18,6 +18,7 @@ from memorywrap.devices import choose_device
 from memorywrap.encoders import FrozenEncoder, Projected, embedding_dim
 from memorywrap.encoders.frozen import in_full_precision
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
+from memorywrap.explanation.cells import OWN
 from memorywrap.explanation.explanation import INTEGRATED_GRADIENTS, Explanation, explain
 from memorywrap.explanation.path_cache import PathCache
 from memorywrap.familiarity import from_tensors
@@ -358,6 +359,11 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             also=also,
         )
         return explanations if many else explanations[0]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The baselines that its explanations can have: feature cells have only those of themselves."""
+        return OWN if self.frozen.has_cells else tuple(BASELINES)
 
     def paths(self) -> PathCache:
         """What explanations know of memory samples along their paths; begun anew when weights have

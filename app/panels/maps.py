@@ -17,7 +17,7 @@ from app.panels.settings import Settings
 from app.session import Session, Subject
 from app.story import Story, Updates
 from memorywrap import Explanation, PatchCounterfactual, Prediction
-from memorywrap.explanation.baselines import in_words
+from memorywrap.explanation.baselines import DEFAULT, in_words
 from memorywrap.explanation.figures import FigurePart, figure_parts, paper_figure
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,9 @@ class Maps:
         prediction, classifier = subject.prediction, models.get(subject.model)
         if not classifier.has_memory:
             return {self.html: "", **self._files(subject, prediction)}
-        settings = checked_settings(method, baseline, steps)
+        # What was set for another model may not be there for this one; the maps say where they begin.
+        begin = baseline if baseline in classifier.baselines else DEFAULT
+        settings = checked_settings(classifier, method, begin, steps)
         rivalry = None
         try:
             explanation = models.explain(classifier, prediction, **settings)

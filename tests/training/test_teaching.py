@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from app.answers import checked_settings
+from app.uploads import ArgumentError
 from memorywrap import MemoryWrapClassifier, patch_counterfactual
 from memorywrap.familiarity import nearest_of
 from memorywrap.measures.reliance import reliance
@@ -67,6 +69,9 @@ def test_everything_works_with_it(taught, tmp_path):
     model = taught.classifier
     images, _ = scenes(3, seed=2)
     seen = model.predict_inputs([images[0]])[0]
+    assert model.baselines == ("border", "mean")
+    with pytest.raises(ArgumentError, match="Unknown baseline: expected one of border, mean"):
+        checked_settings(model, "integrated_gradients", "white", None)
     explanation = model.explain(seen, steps=8)
     assert explanation.input_map.shape == (112, 14, 14)
     assert set(explanation.memory_maps) == {seen.example, seen.other}
