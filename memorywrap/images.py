@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from memorywrap.decoding import (
     MAX_BYTES,
@@ -89,6 +90,17 @@ def refuse_plain(pixels: Tensor) -> None:
             "The picture is one plain colour to the model: move the square, or lay what is "
             "transparent on another colour than white."
         )
+
+
+def of_side(pixels: Tensor, size: int) -> Tensor:
+    """uint8 images (n, 3, height, width) as squares (n, 3, size, size); themselves where they are."""
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    resized = torch.empty(*pixels.shape[:-2], size, size, dtype=torch.uint8)
+    for part, to in zip(pixels.split(256), resized.split(256), strict=True):
+        large = functional.interpolate(part.float(), (size, size), mode="bicubic", antialias=True)
+        to.copy_(large.round().clamp(0, 255))
+    return resized
 
 
 def to_unit(pixels: Tensor, device: torch.device | None = None) -> Tensor:

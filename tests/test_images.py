@@ -17,6 +17,7 @@ from memorywrap.images import (
     MAX_BYTES,
     ImageError,
     central_square,
+    of_side,
     read_image,
     refuse_plain,
     to_input,
@@ -308,6 +309,15 @@ def test_a_box_over_the_edge_repeats_the_edge():
 def test_an_empty_box_is_refused(box):
     with pytest.raises(ImageError, match="crop is empty"):
         to_input(two_halves(), 32, box)
+
+
+def test_images_are_enlarged_to_the_side_of_an_encoder():
+    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    images[1, :, :, 2:] = 255
+    large = of_side(images, 16)
+    assert large.shape == (3, 3, 16, 16) and large.dtype == torch.uint8
+    assert large[0].max() == 0 and large[1, :, :, :6].max() < 20 < 235 < large[1, :, :, 10:].min()
+    assert of_side(images, 4) is images
 
 
 def test_pixels_go_through_unchanged():

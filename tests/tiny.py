@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from memorywrap import MemoryBank, MemoryWrapClassifier
 from memorywrap.checkpoints.config import Config
+from memorywrap.images import of_side
 
 CLASSES = ("red", "green", "blue")
 SIZE = 32
@@ -82,6 +83,7 @@ def _give_opinions(model: MemoryWrapClassifier, memory: int, seed: int) -> None:
     """Statistics of the images, a head with opinions, and a bank: untrained embeddings are all
     alike, and then every sample is used and every image is in the same class."""
     pixels, labels = images(max(memory, 2), seed)
+    pixels = of_side(pixels, model.config.image_size)
     with torch.no_grad():
         model.train().embed(pixels / 255.0)
         for parameter in model.head.parameters():

@@ -11,13 +11,17 @@ from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands.shared import add_download, add_machine, add_set, setting
-from memorywrap.data.sets import data_names, load_data, load_test
+from memorywrap.data.folders import read_folder
+from memorywrap.data.sets import ImageData, data_names, data_title, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS, PHOTO
+from memorywrap.images import of_side
 from memorywrap.training import distributed
 from memorywrap.training.loop import Interrupted, epochs_within, train_and_measure
 from memorywrap.training.recipes import Training, overridden, recipe_for
 from memorywrap.training.runs import RunFolder
+
+_LARGEST = 20_000  # pictures that are enlarged for an encoder: 3 GB at 224 pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,23 +110,40 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _load_for(options: argparse.Namespace, size: int) -> ImageData:
+    """The data set in an encoder's own size of images: a folder is read at it, others are enlarged."""
+    kind, _, path = options.data.partition(":")
+    if kind == "folder":
+        if options.samples is not None:
+            raise ValueError("--samples: a folder is taught whole: leave it out")
+        return read_folder(options.data, Path(path).expanduser(), size=size)
+    data = load_data(
+        options.data, samples=options.samples, seed=options.seed, fetch=options.download
+    )
+    if (pictures := len(data.train) + len(data.test)) > _LARGEST:
+        raise ValueError(
+            f"--data {options.data}: {pictures:,} pictures of {size} pixels do not fit: "
+            f"expected at most {_LARGEST:,}; give --samples"
+        )
+    train, test = (
+        replace(split, images=of_side(split.images, size)) for split in (data.train, data.test)
+    )
+    return replace(data, train=train, test=test)
+
+
 def _teach(options: argparse.Namespace) -> int:
     """Encoders for photographs come trained: what is learned is a head, from few pictures, in seconds."""
-    from memorywrap.data.folders import read_folder
     from memorywrap.training.teaching import teach_from
 
-    kind, _, path = options.data.partition(":")
-    if kind != "folder" or options.variant != "memory-wrap":
-        raise ValueError(
-            f"--encoder {options.encoder}: expected --data folder:PATH and the variant memory-wrap"
-        )
-    unused = ("samples", "start", "epochs", "minutes", "set", "exam")
+    if options.variant != "memory-wrap":
+        raise ValueError(f"--encoder {options.encoder}: expected the variant memory-wrap")
+    unused = ("start", "epochs", "minutes", "set", "exam")
     given = [f"--{name}" for name in unused if getattr(options, name) not in (None, [])]
     if given:
         raise ValueError(f"--encoder {options.encoder}: has no use for {', '.join(given)}")
     size = PHOTO[options.encoder].image_size
-    data = read_folder(options.data, Path(path).expanduser(), size=size)
-    title = options.title or Path(path).name
+    data = _load_for(options, size)
+    title = options.title or Path(options.data.partition(":")[2]).name or data_title(options.data)
     taught = teach_from(data, title=title, encoder=options.encoder, seed=options.seed)
     made = RunFolder(options.out).checkpoint
     taught.classifier.save_pretrained(made)

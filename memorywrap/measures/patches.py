@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split
+from memorywrap.images import of_side
 from memorywrap.measures.explanations import random_order
 from memorywrap.measures.reliance import rate
 from memorywrap.patches import cell_numbers, laid_over, patch_counterfactual
@@ -33,7 +34,7 @@ def measure_patches(
         split: images to take some of.
         images: how many, at most.
         second: a model of the same classes that was trained independently. Where it gives the same answer
-            as the first, it is asked about the changed picture: cells that change its answer, too, show
+            as the first, it is asked about the changed picture, in its own size: cells that change its answer, too, show
             what the classes are told apart by, and are no trick on one network.
         seed: of the choice of images, and of the cells to compare with.
 
@@ -86,7 +87,8 @@ def _second_opinion(
     changed: dict[str, list[bool]] = {"": [], " by chance": []}
     followed: dict[str, list[bool]] = {"": [], " by chance": []}
     for before, wanted, *pictures in asked:
-        first, *after = (one.predicted for one in second.predict_inputs(pictures))
+        seen = of_side(torch.stack(pictures), second.config.image_size)
+        first, *after = (one.predicted for one in second.predict_inputs(list(seen)))
         if first == before:
             for how, answer in zip(changed, after, strict=True):
                 changed[how].append(answer != before)

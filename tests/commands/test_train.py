@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from colours import DATA
 from PIL import Image
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.commands import main as cli
+from memorywrap.data.sets import DATA_SETS, DataSet, ImageData, Split, Wanted
 from memorywrap.measures import explanation_report
 
 pytestmark = pytest.mark.usefixtures("tiny_training")
@@ -109,8 +112,37 @@ def test_an_encoder_for_photographs_is_taught_with_a_folder(tmp_path, capsys):
     assert "left out in turn" in told and "100.00 % of 4 images" in told
     classifier = MemoryWrapClassifier.from_pretrained(tmp_path / "run/checkpoint", device="cpu")
     assert classifier.config.title == "Two colours" and len(classifier.require_bank()) == 6
-    assert cli.main([*arguments, "--data", "digits"]) == 2
-    assert "folder:PATH" in capsys.readouterr().err
+    assert cli.main([*arguments, "--data", "digits", "--variant", "std"]) == 2
+    assert "expected the variant memory-wrap" in capsys.readouterr().err
+    assert cli.main([*arguments, "--data", f"folder:{tmp_path / 'data'}", "--samples", "4"]) == 2
+    assert "--samples: a folder is taught whole" in capsys.readouterr().err
     ignored = ["--data", f"folder:{tmp_path / 'data'}", "--epochs", "3", "--exam", "svhn"]
     assert cli.main([*arguments, *ignored]) == 2
     assert "no use for --epochs, --exam" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Colours(DataSet):
+    """Two colours, of 32 pixels."""
+
+    count: int
+
+    def load(self, wanted: Wanted) -> ImageData:
+        labels = torch.arange(self.count) % 2
+        images = (torch.rand(self.count, 3, 32, 32) * 60).to(torch.uint8)
+        images[torch.arange(self.count), labels] += 150
+        split = Split(images, labels)
+        return ImageData("colours", ("red", "green"), split, split, {"name": "colours"})
+
+
+@pytest.mark.slow
+def test_other_data_is_enlarged_for_an_encoder_for_photographs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "colours", Colours(name="colours", count=10))
+    arguments = ["train", "--encoder", "efficientnet_lite0", "--out", str(tmp_path / "run")]
+    assert cli.main([*arguments, "--data", "colours", "--samples", "8"]) == 0
+    assert "colours: 100.00 % of 10 images" in capsys.readouterr().out
+    classifier = MemoryWrapClassifier.from_pretrained(tmp_path / "run/checkpoint", device="cpu")
+    assert classifier.require_bank().images.shape == (8, 3, 224, 224)
+    monkeypatch.setitem(DATA_SETS, "colours", Colours(name="colours", count=10_001))
+    assert cli.main([*arguments, "--data", "colours"]) == 2
+    assert "20,002 pictures of 224 pixels do not fit" in capsys.readouterr().err

@@ -43,6 +43,12 @@ def test_asked_itself_a_model_follows_every_one_and_seldom_the_same_number_of_ce
     assert report["followed by chance"]["percent"] < 100
 
 
+def test_a_second_model_sees_the_pictures_in_its_own_size(model) -> None:
+    second = tiny.classifier(memory=24, image_size=64)
+    alone = measure_patches(model, Split(IMAGES, LABELS), images=COUNT, second=second)
+    assert alone["changed"]["images"] > 0
+
+
 def test_only_those_are_counted_that_the_second_model_answers_alike(model) -> None:
     second = tiny.classifier(memory=24, seed=7)
     report = measure_patches(model, Split(IMAGES, LABELS), images=COUNT, second=second)
