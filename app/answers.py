@@ -9,11 +9,11 @@ from PIL import Image
 
 from app.models import Models
 from app.uploads import ArgumentError, checked_box
-from memorywrap import MemoryWrapClassifier, Prediction
+from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.edits import parsed
 from memorywrap.explanation.figures import FigurePart, figure_parts
 from memorywrap.explanation.methods import methods
-from memorywrap.images import Box, ImageError, refuse_plain
+from memorywrap.images import Box, ImageError, refuse_plain, to_pil
 
 METHODS = tuple(methods())
 MOST_STEPS = 200
@@ -40,6 +40,32 @@ def explained(
     explanation = models.explain(classifier, prediction, **settings)
     patch = patching.result()
     return explanation.to_dict(name, patch), figure_parts(explanation, patch)
+
+
+def memory(models: Models, name: str) -> list[dict[str, Any]]:
+    """The memory of a model: index, label and predicted class of each sample."""
+    classes = models.get(name).config.classes
+    bank = _bank(models, name)
+    pairs = zip(bank.labels.tolist(), bank.predicted.tolist(), strict=True)  # type: ignore[union-attr]
+    return [
+        {"index": index, "label": classes[label], "predicted": classes[predicted]}
+        for index, (label, predicted) in enumerate(pairs)
+    ]
+
+
+def memory_picture(models: Models, name: str, index: int) -> Image.Image:
+    """The picture of a memory sample."""
+    bank = _bank(models, name)
+    if not 0 <= index < len(bank):
+        raise ArgumentError(f"There is no such memory: expected 0 to {len(bank) - 1}.")
+    return to_pil(bank.images[index])
+
+
+def _bank(models: Models, name: str) -> MemoryBank:
+    classifier = models.get(name)
+    if not classifier.has_memory:
+        raise ArgumentError("This model has no memory.")
+    return classifier.require_bank()
 
 
 def edited(

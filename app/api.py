@@ -32,12 +32,17 @@ class Model(TypedDict):
     available: bool
 
 
-class MemorySample(TypedDict):
-    """A memory sample that a prediction used."""
+class Sample(TypedDict):
+    """A memory sample: its label, and what the model says of it."""
 
     index: int
     label: str
     predicted: str
+
+
+class MemorySample(Sample):
+    """A memory sample that a prediction used."""
+
     weight: float
     role: Literal["example", "counterfactual"]
 

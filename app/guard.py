@@ -41,7 +41,7 @@ _GRADIO = "/gradio_api"
 # method -> paths that exist
 _ROUTES = {
     "GET": re.compile(
-        r"/|/v1/(models|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico"
+        r"/|/v1/(models|memory(/\d{1,6})?|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico"
         r"|/robots\.txt|/manifest\.json|/(assets|static)/.*"
         rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|file=.*"
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
@@ -345,10 +345,10 @@ def _shown_error(error: Exception) -> str:
 
 # What is counted by name; of the rest, what kind of thing it is.
 _COUNTED = re.compile(
-    rf"/v1/({'|'.join(ENDPOINTS)}|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
+    rf"/v1/({'|'.join(ENDPOINTS)}|memory|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
     rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
-_KINDS = re.compile(rf"/(assets|static)/|{_GRADIO}/(file|queue|upload_progress|call)")
+_KINDS = re.compile(rf"/(assets|static|v1/memory)/|{_GRADIO}/(file|queue|upload_progress|call)")
 
 
 def _counted(scope: Message, status: int, seconds: float) -> None:

@@ -28,6 +28,22 @@ def place(value: str = "", elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 
+def scripted(name: str, *helpers: str, **properties: Any) -> gr.HTML:
+    """A component of our own, from its HTML and JavaScript in app/static.
+
+    Args:
+        name: of both files, without the ending.
+        helpers: files of JavaScript that stand before its own, likewise.
+        properties: of the component.
+    """
+    return gr.HTML(
+        html_template=static(f"{name}.html"),
+        js_on_load="".join(static(f"{one}.js") for one in (*helpers, name)),
+        apply_default_css=False,
+        **{"value": None, **properties},
+    )
+
+
 def static(name: str) -> str:
     """The text of a file in app/static."""
     return (_APP / "static" / name).read_text(encoding="utf-8")

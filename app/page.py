@@ -15,6 +15,7 @@ from app.guard import Guard
 from app.html import place, render, static
 from app.models import Models
 from app.panels.answer import Answer
+from app.panels.live import Live
 from app.panels.maps import Maps
 from app.panels.memories import Memories
 from app.panels.patch import Patch
@@ -50,7 +51,8 @@ def build(models: Models) -> gr.Blocks:
         with gr.Row(elem_id="mw-columns"):
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
-                settings, teach = Settings(), Teach(story)
+                settings = Settings()
+                teach, live = Teach(story), Live(story)
             with gr.Column(elem_id="mw-result"):
                 answer, memories, patch = Answer(story), Memories(models), Patch(story)
                 maps, what_if = Maps(story, settings), WhatIf(story)
@@ -62,6 +64,7 @@ def build(models: Models) -> gr.Blocks:
         top.wire()
         settings.wire()
         teach.wire()
+        live.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
     return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)

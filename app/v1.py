@@ -14,10 +14,10 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import answers
-from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model
+from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model, Sample
 from app.cage import decoded
 from app.guard import Refused, failure
-from app.html import data_url, render
+from app.html import data_url, encoded, render
 from app.lanes import Busy, NotNow
 from app.models import ModelError, Models
 from app.threads import Threads
@@ -37,6 +37,9 @@ class ExplainedWithMaps(ExplainedAnswer):
 
     maps: list[dict[str, str]]
 
+
+# A memory that is drawn anew at the next start has other pictures.
+_KEPT = {"cache-control": "private, max-age=600"}
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -95,6 +98,21 @@ def make(models: Models, soon: Threads, later: Threads) -> FastAPI:
     async def list_models() -> Response:
         """The models: name, title, classes, size of the memory bank, and whether it can answer."""
         return _json(models.describe())
+
+    @app.get("/v1/memory", response_model=list[Sample])
+    def list_memory(model: str = models.default) -> Response:
+        """The memory of a model: index, label and predicted class of each sample."""
+        return _answered(lambda _: answers.memory(models, model), _Asked({}, {}))
+
+    @app.get("/v1/memory/{index}", responses={200: {"content": {"image/png": {}}}})
+    def show_memory(index: int, model: str = models.default) -> Response:
+        """The picture of a memory sample."""
+
+        def work(_: _Asked) -> Response:
+            file = encoded(answers.memory_picture(models, model, index))
+            return Response(file, headers=_KEPT, media_type="image/png")
+
+        return _answered(work, _Asked({}, {}))
 
     @app.post("/v1/classify", response_model=Answer, openapi_extra=_BODY)
     async def classify(
@@ -269,7 +287,8 @@ async def _read(request: Request) -> _Asked:
 
 def _answered(work: Callable[[_Asked], Any], asked: _Asked) -> Response:
     try:
-        return _json(work(asked))
+        told = work(asked)
+        return told if isinstance(told, Response) else _json(told)
     except Busy as error:
         return _refused(503, str(error), again=error.seconds)
     except NotNow as error:

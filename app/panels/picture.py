@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from app.cage import decoded
-from app.html import data_url, place, render, static
+from app.html import data_url, place, render, scripted, static
 from app.models import reads_digits
 from app.session import Session, Subject
 from app.story import ANSWER, PRIVATE, SEARCH, Story, Updates
@@ -57,12 +57,12 @@ class Picture:
                     placeholder="Drop a photo here\nor click to choose one",
                     elem_id="mw-photo",
                 )
-                self.stage = _scripted(
+                self.stage = scripted(
                     "crop", elem_id="mw-crop", src="", width=1, height=1, guesses=[], visible=False
                 )
             with gr.Tab("Draw", id="draw"):
                 self.pad_hint = place()
-                self.pad = _scripted("pad", value="", elem_id="mw-draw")
+                self.pad = scripted("pad", value="", elem_id="mw-draw")
         story.place_notice()
         self.button = gr.Button("Go to the maps", elem_id="mw-explain")
         self.examples = gr.HTML(
@@ -217,16 +217,6 @@ def _drawing(drawing: Any) -> bytes:
         return base64.b64decode(found[1], validate=True)
     except binascii.Error as error:
         raise ImageError("The drawing did not arrive whole: please draw it again.") from error
-
-
-def _scripted(name: str, **properties: Any) -> gr.HTML:
-    """A component of our own, from its HTML and JavaScript in app/static."""
-    return gr.HTML(
-        html_template=static(f"{name}.html"),
-        js_on_load=static(f"{name}.js"),
-        apply_default_css=False,
-        **{"value": None, **properties},
-    )
 
 
 def _example_buttons() -> str:

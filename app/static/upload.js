@@ -107,6 +107,7 @@
     take(file);
   }, true);
   document.addEventListener('click', unsay, true);
+  document.addEventListener('mw-picture', (event) => take(event.detail)); // from another panel
 
   // Pictures that are pasted or dropped anywhere on the page.
   const picture = (files) => [...(files || [])].find((file) => file.type.startsWith('image/'));
@@ -121,7 +122,7 @@
   });
   document.addEventListener('drop', (event) => {
     const file = event.dataTransfer?.files?.[0];
-    if (!file) return;
+    if (!file || event.target.closest('.mw-takes-files')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // no more highlight

@@ -9,6 +9,7 @@ import json
 import threading
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,6 +78,33 @@ def test_the_memory_is_edited_for_one_request(client, page, plate, encoded):
 
 def test_models_are_listed(client, page):
     assert client.get("/v1/models").json() == page.models.describe()
+
+
+def test_the_memory_is_listed_and_shown(client, page):
+    bank = page.models.get("digits").require_bank()
+    told = client.get("/v1/memory", params={"model": "digits"}).json()
+    assert len(told) == len(bank) and told[3]["index"] == 3
+    assert [one["label"] for one in told] == [
+        page.models.config("digits").classes[label] for label in bank.labels
+    ]
+    picture = client.get("/v1/memory/3", params={"model": "digits"})
+    assert picture.headers["content-type"] == "image/png"
+    pixels = np.asarray(Image.open(io.BytesIO(picture.content)).convert("RGB"))
+    assert (pixels == bank.images[3].permute(1, 2, 0).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "message"),
+    [
+        ("memory/999", "digits", "expected 0 to"),
+        ("memory/0", "plain", "has no memory"),
+        ("memory", "plain", "has no memory"),
+        ("memory", "other", "Unknown model"),
+    ],
+)
+def test_what_is_no_memory_is_said(client, path, model, message):
+    answer = client.get(f"/v1/{path}", params={"model": model})
+    assert answer.status_code == 400 and message in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +193,8 @@ def test_when_too_many_wait_they_are_told_when_to_come_back(client, plate, monke
 
 def test_it_describes_itself_without_asking_elsewhere(client):
     spec = client.get("/v1/openapi.json").json()
-    assert set(spec["paths"]) == {"/v1/models", "/v1/classify", "/v1/explain", "/v1/whatif"}
+    named = ("models", "memory", "memory/{index}", "classify", "explain", "whatif")
+    assert set(spec["paths"]) == {f"/v1/{name}" for name in named}
     assert "without_its_class" in spec["components"]["schemas"]["Answer"]["properties"]
     text = client.get("/v1/docs").text
     assert "/v1/whatif" in text and "http://" not in text and "https://" not in text
