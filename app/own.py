@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import weakref
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +16,7 @@ from app.models import Models
 from memorywrap import MemoryWrapClassifier
 
 _OF_ALL = 500_000_000  # bytes of the pictures of all visitors
+_UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|\.$')
 
 
 class Album:
@@ -66,22 +70,38 @@ class Lent:
     Args:
         models: those of the page.
         classifier: the visitor's own.
+        pictures: the JPEG files that it was taught with, by class.
         folder: where it is written, to be saved by its owner.
 
     Attributes:
         name: what it is called there.
-        file: a zip with its checkpoint folder.
+        file: a zip with its checkpoint folder, and the pictures in a folder for each class, which the page
+            opens again.
 
     Raises:
         ModelError: too many are lent.
     """
 
-    def __init__(self, models: Models, classifier: MemoryWrapClassifier, folder: Path):
+    def __init__(
+        self,
+        models: Models,
+        classifier: MemoryWrapClassifier,
+        pictures: Mapping[str, Sequence[bytes]],
+        folder: Path,
+    ):
         self.name = f"yours-{secrets.token_hex(16)}"
         models.lend(self.name, classifier)
         weakref.finalize(self, models.take_back, self.name)
         own = folder / secrets.token_hex(32)  # nobody else finds it
         weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
         classifier.save_pretrained(own / "model")
-        self.file = Path(shutil.make_archive(str(own / "my-model"), "zip", own, "model"))
+        self.file = own / "my-model.zip"
+        with zipfile.ZipFile(self.file, "w") as archive:
+            for path in sorted((own / "model").rglob("*")):
+                archive.write(path, path.relative_to(own))
+            for name, files in pictures.items():
+                # As a folder may be called anywhere.
+                folder_name = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
+                for number, file in enumerate(files):
+                    archive.writestr(f"pictures/{folder_name}/{number:03}.jpg", file)
         shutil.rmtree(own / "model")

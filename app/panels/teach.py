@@ -14,7 +14,7 @@ import torch
 from gradio.utils import get_upload_folder
 
 from app.cage import decoded
-from app.html import place, render, static
+from app.html import place, render, scripted
 from app.own import Album, Lent
 from app.session import Session
 from app.story import PRIVATE, Story, Updates
@@ -36,12 +36,7 @@ class Teach:
     def __init__(self, story: Story) -> None:
         self._story = story
         with gr.Accordion("Teach it your own classes", open=False, elem_id="mw-teach"):
-            self.desk = gr.HTML(
-                value=None,
-                html_template=static("teach.html"),
-                js_on_load=static("teach.js"),
-                apply_default_css=False,
-            )
+            self.desk = scripted("teach", "media")
             self.result = place()
             self.save = gr.DownloadButton("Save your model (zip)", size="sm", visible=False)
 
@@ -114,10 +109,10 @@ class Teach:
             title=title,
             progress=lambda part: progress(0.5 + part / 2, desc="learning"),
         )
-        session.lent = Lent(self._story.models, result.classifier, Path(get_upload_folder()))
-        confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-        confusion.index_put_((known, result.unseen), torch.ones_like(known), accumulate=True)
-        told = render("taught", classes=list(classes), confusion=confusion.tolist(), title=title)
+        files = {name: [album[number] for number in found] for name, found in classes.items()}
+        folder = Path(get_upload_folder())
+        session.lent = Lent(self._story.models, result.classifier, files, folder)
+        told = _told(classes, known.tolist(), result.unseen.tolist())
         return {
             self._story.session: session,
             self.result: told,
@@ -144,6 +139,24 @@ class Teach:
         if session.lent is not None:
             choices.append((models.title(session.lent.name), session.lent.name))
         return gr.Dropdown(choices=choices, value=chosen, visible=len(choices) > 1)
+
+
+def _told(classes: dict[str, list[int]], labels: list[int], answers: list[int]) -> str:
+    """How well it does, and which pictures were called what."""
+    pictures = [number for numbers in classes.values() for number in numbers]
+    told: list[list[list[int]]] = [[[] for _ in classes] for _ in classes]
+    for number, label, answer in zip(pictures, labels, answers, strict=True):
+        told[label][answer].append(number)
+    triples = zip(pictures, labels, answers, strict=True)
+    wrong = [number for number, label, answer in triples if answer != label]
+    return render(
+        "taught",
+        classes=list(classes),
+        confusion=told,
+        right=len(pictures) - len(wrong),
+        all=len(pictures),
+        wrong=wrong,
+    )
 
 
 def _object(value: Any) -> dict[str, Any]:

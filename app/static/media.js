@@ -64,7 +64,7 @@ async function unzipped(file) {
   return found;
 }
 
-// The pictures among files, those in zips among them: [{name, folder, blob()}].
+// The pictures among files, those in zips among them: [{path: its parts, folder, blob()}].
 async function picturesIn(files) {
   const found = [];
   for (const file of files) {
@@ -75,7 +75,7 @@ async function picturesIn(files) {
       const parts = one.path.split('/');
       const hidden = parts.some((part) => part.startsWith('.') || part === '__MACOSX');
       const is = PICTURE.test(one.path) || (file.type || '').startsWith('image/');
-      if (is && !hidden) found.push({ name: parts.at(-1), folder: parts.at(-2) || '', blob: one.blob });
+      if (is && !hidden) found.push({ path: parts, folder: parts.at(-2) || '', blob: one.blob });
     }
   }
   return found;

@@ -3,6 +3,7 @@
 // [numbers]}}, 'forget'.
 const SIDE = 224;
 const [MOST_CLASSES, MOST_PICTURES, EACH_TIME, PAUSE] = [10, 400, 30, 200];
+const LARGEST_KEPT = 70_000; // bytes of a picture
 const list = element.querySelector('.mw-classes');
 const status = element.querySelector('.mw-said');
 const video = element.querySelector('video');
@@ -14,6 +15,7 @@ let next = 0;
 let sending = null;
 
 const say = (words) => { status.textContent = words; };
+const full = () => say(`There is room for ${MOST_PICTURES} pictures: take some away first.`);
 const count = () => classes.reduce((sum, one) => sum + one.pictures.length, 0);
 
 function send() {
@@ -27,7 +29,7 @@ function send() {
 
 function put(one, address) {
   if (count() >= MOST_PICTURES) {
-    say(`There is room for ${MOST_PICTURES} pictures: take some away first.`);
+    full();
     return;
   }
   const picture = { number: next, address };
@@ -38,29 +40,64 @@ function put(one, address) {
   sending ||= setTimeout(send, PAUSE);
 }
 
-function small(source, width, height) {
-  const canvas = document.createElement('canvas');
-  canvas.width = canvas.height = SIDE;
-  const side = Math.min(width, height);
-  const context = canvas.getContext('2d');
-  context.fillStyle = '#fff';
-  context.fillRect(0, 0, SIDE, SIDE);
-  context.imageSmoothingQuality = 'high';
-  context.drawImage(source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SIDE, SIDE);
-  return canvas.toDataURL('image/jpeg', 0.9);
+// As the encoder takes it. What was saved by this page comes back as it was.
+async function small(blob) {
+  const image = await bitmap(blob);
+  try {
+    if (blob.type === 'image/jpeg' && image.width === SIDE && image.height === SIDE && blob.size < LARGEST_KEPT) {
+      return await new Promise((done) => {
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result);
+        reader.readAsDataURL(blob);
+      });
+    }
+    return drawn(image, image.width, image.height, SIDE).toDataURL('image/jpeg', 0.9);
+  } finally { image.close(); }
 }
 
-async function take(one, files) {
+async function take(one, pictures) {
   let unread = 0;
-  for (const file of files) {
+  for (const picture of pictures) {
+    if (count() >= MOST_PICTURES) break;
     try {
-      const image = await createImageBitmap(file, { imageOrientation: 'from-image' });
-      put(one, small(image, image.width, image.height));
-      image.close();
+      const blob = await picture.blob();
+      const type = blob.type || (/\.jpe?g$/i.test(picture.path.at(-1)) ? 'image/jpeg' : '');
+      put(one, await small(new Blob([blob], { type })));
     } catch { unread += 1; }
+    show();
   }
-  show();
-  say(unread ? `${unread} of ${files.length} files are no pictures that this browser can read.` : '');
+  return unread;
+}
+
+async function takeInto(one, files) {
+  const pictures = await picturesIn(files).catch(() => []);
+  await tell(await take(one, pictures), pictures.length);
+}
+
+const decoded = (name) => { try { return decodeURIComponent(name); } catch { return name; } };
+
+// Each folder, in a zip or not, is a class.
+async function takeAll(files) {
+  const found = await picturesIn(files).catch(() => []);
+  const saved = found.filter((one) => one.path.at(-3) === 'pictures'); // a model of this page has others beside them
+  const pictures = saved.length ? saved : found;
+  const folders = new Map();
+  pictures.forEach((one) => folders.set(one.folder, [...(folders.get(one.folder) || []), one]));
+  let unread = 0;
+  for (const [folder, inside] of folders) {
+    const name = decoded(folder).slice(0, 40);
+    const one = classes.find((other) => other.name === name) || add(name);
+    if (!one) break;
+    unread += await take(one, inside);
+  }
+  await tell(unread, pictures.length);
+}
+
+function tell(unread, all) {
+  if (!all) say('There are no pictures in it that this page can take.');
+  else if (unread) say(`${unread} of ${all} files are no pictures that this browser can read.`);
+  else if (count() >= MOST_PICTURES) full();
+  else if (classes.length < MOST_CLASSES) say('');
 }
 
 function add(name) {
@@ -73,21 +110,13 @@ function add(name) {
 
 async function record(one, held) {
   try {
-    video.srcObject ||= await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
-    video.hidden = false;
-    await video.play();
+    await openCamera(video);
     while (held.is) {
-      put(one, small(video, video.videoWidth, video.videoHeight));
+      put(one, drawn(video, video.videoWidth, video.videoHeight, SIDE).toDataURL('image/jpeg', 0.9));
       show();
       await new Promise((done) => { setTimeout(done, PAUSE); });
     }
   } catch { say('The camera cannot be used: allow it in your browser, or add files.'); }
-}
-
-function stopCamera() {
-  video.srcObject?.getTracks().forEach((track) => track.stop());
-  video.srcObject = null;
-  video.hidden = true;
 }
 
 function row(one, place) {
@@ -96,14 +125,14 @@ function row(one, place) {
     + '<span class="mw-count"></span><button type="button" class="mw-add">Add pictures</button>'
     + '<button type="button" class="mw-record">Hold to record</button>'
     + '<button type="button" class="mw-drop">Take the class away</button>'
-    + '<input type="file" accept="image/*" multiple hidden></div><div class="mw-pictures"></div>';
+    + '<input type="file" accept="image/*,.zip" multiple hidden></div><div class="mw-pictures"></div>';
   const name = item.querySelector('input[type=text]');
   name.value = one.name;
   name.addEventListener('input', () => { one.name = name.value; ready(); });
   item.querySelector('.mw-count').textContent = `${one.pictures.length} pictures`;
   const files = item.querySelector('input[type=file]');
   item.querySelector('.mw-add').addEventListener('click', () => files.click());
-  files.addEventListener('change', () => take(one, [...files.files]));
+  files.addEventListener('change', () => takeInto(one, [...files.files]));
   const recorder = item.querySelector('.mw-record');
   const held = { is: false };
   recorder.addEventListener('pointerdown', (event) => {
@@ -129,7 +158,7 @@ function row(one, place) {
   item.addEventListener('drop', (event) => {
     event.preventDefault();
     event.stopPropagation();
-    take(one, [...event.dataTransfer.files]);
+    dropped(event.dataTransfer).then((found) => takeInto(one, found));
   });
   one.pictures.forEach((picture, at) => {
     const thumb = document.createElement('button');
@@ -163,10 +192,11 @@ function show() {
 const actions = {
   class: () => { add(`class ${classes.length + 1}`); },
   folder: () => element.querySelector('.mw-folder').click(),
+  zip: () => element.querySelector('.mw-zip').click(),
   undo: () => history.pop()?.(),
   forget: () => {
     [classes, history, unsent] = [[], [], {}];
-    stopCamera();
+    closeCamera(video);
     trigger('forget');
   },
   teach: () => {
@@ -175,7 +205,7 @@ const actions = {
       setTimeout(actions.teach, PAUSE);
       return;
     }
-    stopCamera();
+    closeCamera(video);
     say('');
     const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
     props.value = JSON.stringify({ classes: Object.fromEntries(told) });
@@ -188,15 +218,49 @@ element.addEventListener('click', (event) => {
   actions[name]();
   if (name !== 'teach') show();
 });
-element.querySelector('.mw-folder').addEventListener('change', async (event) => {
-  const files = [...event.target.files].filter((file) => file.type.startsWith('image/'));
-  const folders = Map.groupBy
-    ? Map.groupBy(files, (file) => file.webkitRelativePath.split('/').at(-2))
-    : files.reduce((map, file) => map.set(file.webkitRelativePath.split('/').at(-2),
-      [...(map.get(file.webkitRelativePath.split('/').at(-2)) || []), file]), new Map());
-  for (const [name, inside] of folders) {
-    const one = classes.find((other) => other.name === name) || add(name);
-    if (one) await take(one, inside);
-  }
+element.querySelectorAll('.mw-open').forEach((input) => input.addEventListener('change', async () => {
+  await takeAll([...input.files]);
+  input.value = '';
+}));
+element.addEventListener('dragover', (event) => event.preventDefault());
+element.addEventListener('drop', (event) => {
+  event.preventDefault();
+  dropped(event.dataTransfer).then(takeAll);
+});
+
+// Pictures that a cell of the table stands for: looked at, moved to another class, taken away.
+function lookAt(numbers, place) {
+  const shown = classes.flatMap((one) => one.pictures.filter((picture) => numbers.has(picture.number))
+    .map((picture) => ({ one, picture })));
+  place.replaceChildren(...shown.map(({ one, picture }) => {
+    const item = document.createElement('label');
+    const image = document.createElement('img');
+    [image.src, image.alt] = [picture.address, `a picture of ${one.name}`];
+    const choice = document.createElement('select');
+    choice.setAttribute('aria-label', `Class of this picture of ${one.name}`);
+    choice.append(...classes.map((other) => new Option(other.name, '', false, other === one)), new Option('take away'));
+    choice.addEventListener('change', () => {
+      const to = classes[choice.selectedIndex];
+      const at = one.pictures.indexOf(picture);
+      one.pictures.splice(at, 1);
+      to?.pictures.push(picture);
+      history.push(() => {
+        if (to) to.pictures = to.pictures.filter((other) => other !== picture);
+        one.pictures.splice(at, 0, picture);
+      });
+      show();
+      item.remove();
+      say('Teach it again to see what that changes.');
+    });
+    item.append(image, choice);
+    return item;
+  }));
+  if (!shown.length) place.textContent = 'These pictures have been taken away.';
+}
+document.addEventListener('click', (event) => {
+  const cell = event.target.closest('.mw-taught [data-pictures]');
+  if (!cell) return;
+  document.querySelectorAll('.mw-taught [data-pictures]').forEach((one) => one.setAttribute('aria-pressed', one === cell));
+  lookAt(new Set(cell.dataset.pictures.split(',').map(Number)), document.querySelector('.mw-opened'));
 });
 show();

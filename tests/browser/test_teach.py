@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import zipfile
 
@@ -52,13 +53,94 @@ def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     expect(tab.locator(".mw-panel img[alt^='Map of the']").first).to_be_visible()
     with tab.expect_download() as saved:
         tab.get_by_role("button", name="Save your model").click()
-    assert zipfile.is_zipfile(saved.value.path())
+    file = saved.value.path()
+    assert zipfile.is_zipfile(file)
     (lent,) = set(page.models._entries) - set(page.models.names)
     tab.get_by_role("button", name="Forget everything").click()
     expect(tab.locator("#mw-model input")).not_to_have_value("Yours: sea, grass")
     expect(tab.locator(".mw-taught")).to_have_count(0)
     expect(tab.locator(".mw-classes li")).to_have_count(0)
     assert lent not in page.models._entries
+    tab.locator("input.mw-zip").set_input_files([{"name": "mine.zip", **as_zip(file)}])
+    expect(tab.locator(".mw-classes li")).to_have_count(2)
+    for place, name in enumerate(COLOURS):
+        expect(tab.get_by_label("Name of the class").nth(place)).to_have_value(name)
+        expect(tab.locator(".mw-classes li").nth(place)).to_contain_text("3 pictures")
+    again = tab.locator(".mw-pictures button").first.evaluate("one => one.style.backgroundImage")
+    with zipfile.ZipFile(file) as archive:
+        kept = archive.read("pictures/sea/000.jpg")
+    assert base64.b64encode(kept).decode() in again  # as it was, not pressed anew
+
+
+def as_zip(path) -> dict:
+    return {"mimeType": "application/zip", "buffer": path.read_bytes()}
+
+
+def test_the_table_opens_its_pictures_which_can_be_moved(visit, quick):
+    tab = visit()
+    fill(tab, 3)
+    sea = tab.locator(".mw-classes li").first
+    strange = [picture(COLOURS["grass"], 20)]
+    sea.locator("input[type=file]").set_input_files(strange)  # a mistake
+    expect(sea).to_contain_text("4 pictures")
+    tab.get_by_role("button", name="Teach", exact=True).click()
+    link = tab.get_by_role("button", name="that were taken for another class")
+    link.click()
+    shown = tab.locator(".mw-opened label")
+    expect(shown.first).to_be_visible()
+    assert link.inner_text().startswith(f"Show the {shown.count()} ")
+    shown.get_by_role("combobox", name="of sea").first.select_option("grass")
+    expect(sea).to_contain_text("3 pictures")
+    expect(tab.locator(".mw-classes li").nth(1)).to_contain_text("4 pictures")
+    tab.get_by_role("button", name="Undo").click()
+    expect(sea).to_contain_text("4 pictures")
+    cell = tab.get_by_role("button", name="pictures of grass called").first
+    cell.click()
+    expect(shown).to_have_count(int(cell.inner_text()))
+    shown.first.get_by_role("combobox").select_option("take away")
+    expect(tab.locator(".mw-classes li").nth(1)).to_contain_text("2 pictures")
+
+
+def test_a_zip_of_class_folders_and_dropped_files_are_taken(visit):
+    tab = visit()
+    tab.get_by_text("Teach it your own classes").click()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, colour in COLOURS.items():
+            for seed in range(2):
+                archive.writestr(f"things/{name}/{seed}.png", picture(colour, seed)["buffer"])
+        archive.writestr("__MACOSX/things/sea/._0.png", b"x")
+        archive.writestr("things/readme.txt", b"x")
+    mine = {"name": "mine.zip", "mimeType": "application/zip", "buffer": file.getvalue()}
+    tab.locator("input.mw-zip").set_input_files([mine])
+    expect(tab.locator(".mw-classes li")).to_have_count(2)
+    expect(tab.locator(".mw-classes li").last).to_contain_text("2 pictures")
+    drop = """(row, [name, bytes]) => {
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+        row.dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true }));
+    }"""
+    bytes_ = list(picture((9, 9, 9), 5)["buffer"])
+    tab.locator(".mw-classes li").first.evaluate(drop, ["5.png", bytes_])
+    expect(tab.locator(".mw-classes li").first).to_contain_text("3 pictures")
+    broken = {"name": "no.zip", "mimeType": "application/zip", "buffer": b"PK not a zip"}
+    tab.locator("input.mw-zip").set_input_files([broken])
+    expect(tab.locator(".mw-teach .mw-said")).to_contain_text("no pictures in it")
+
+
+def test_the_camera_records_while_the_button_is_held(visit):
+    tab = visit()
+    tab.get_by_text("Teach it your own classes").click()
+    tab.get_by_role("button", name="Add a class").click()
+    button = tab.get_by_role("button", name="Hold to record")
+    button.hover()
+    tab.mouse.down()
+    expect(tab.locator(".mw-pictures button").nth(3)).to_be_attached()
+    tab.mouse.up()
+    tab.wait_for_timeout(500)
+    held = tab.locator(".mw-pictures button").count()
+    tab.wait_for_timeout(700)
+    assert tab.locator(".mw-pictures button").count() == held
 
 
 def test_pictures_and_classes_can_be_taken_away_and_put_back(visit):

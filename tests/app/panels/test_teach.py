@@ -6,6 +6,7 @@ import base64
 import gc
 import json
 import shutil
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -81,6 +82,7 @@ def test_pictures_that_are_gone_are_said():
 
 def test_the_pictures_of_all_visitors_have_a_bound(monkeypatch):
     monkeypatch.setattr("app.own._OF_ALL", 100)
+    monkeypatch.setattr(Album, "_all", weakref.WeakSet())
     first, second = album_of(0), album_of(0)
     first.put(1, b"x" * 60)
     with pytest.raises(NotNow, match="try again"):
@@ -104,15 +106,18 @@ def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(
     models = Models(page_checkpoints)
     own = models.get("digits")
     before = list(models.names)
-    session = Session(lent=Lent(models, own, tmp_path / "files"))
+    pictures = {"a/b": [b"one", b"two"], "..": [b"three"]}
+    session = Session(lent=Lent(models, own, pictures, tmp_path / "files"))
     name = session.lent.name
     assert models.get(name) is own and models.title(name) == own.config.title
     assert models.names == before and name not in str(models.describe())
     with pytest.raises(ModelError, match="try again"):
-        Lent(models, own, tmp_path / "files")
+        Lent(models, own, pictures, tmp_path / "files")
     shutil.unpack_archive(session.lent.file, tmp_path / "again")
     again = MemoryWrapClassifier.from_pretrained(tmp_path / "again/model", device="cpu")
     assert len(again.require_bank()) == len(own.require_bank())
+    assert (tmp_path / "again/pictures/a%2Fb/001.jpg").read_bytes() == b"two"
+    assert (tmp_path / "again/pictures/%2E%2E/000.jpg").read_bytes() == b"three"
     del session
     gc.collect()
     with pytest.raises(ModelError):
