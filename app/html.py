@@ -28,17 +28,18 @@ def place(value: str = "", elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 
-def scripted(name: str, *helpers: str, **properties: Any) -> gr.HTML:
+def scripted(name: str, *helpers: str, before: str = "", **properties: Any) -> gr.HTML:
     """A component of our own, from its HTML and JavaScript in app/static.
 
     Args:
         name: of both files, without the ending.
         helpers: files of JavaScript that stand before its own, likewise.
+        before: JavaScript that stands before all of them.
         properties: of the component.
     """
     return gr.HTML(
         html_template=static(f"{name}.html"),
-        js_on_load="".join(static(f"{one}.js") for one in (*helpers, name)),
+        js_on_load="".join([before, *(static(f"{one}.js") for one in (*helpers, name))]),
         apply_default_css=False,
         **{"value": None, **properties},
     )

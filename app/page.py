@@ -16,6 +16,7 @@ from app.html import place, render, static
 from app.models import Models
 from app.panels.answer import Answer
 from app.panels.live import Live
+from app.panels.many import Many
 from app.panels.maps import Maps
 from app.panels.memories import Memories
 from app.panels.patch import Patch
@@ -52,7 +53,7 @@ def build(models: Models) -> gr.Blocks:
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
                 settings = Settings()
-                teach, live = Teach(story), Live(story)
+                teach, live, many = Teach(story), Live(story), Many(story)
             with gr.Column(elem_id="mw-result"):
                 answer, memories, patch = Answer(story), Memories(models), Patch(story)
                 maps, what_if = Maps(story, settings), WhatIf(story)
@@ -63,8 +64,8 @@ def build(models: Models) -> gr.Blocks:
             panel.wire()
         top.wire()
         settings.wire()
-        teach.wire()
-        live.wire()
+        for tool in (teach, live, many):
+            tool.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
     return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)

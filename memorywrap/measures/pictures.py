@@ -98,6 +98,11 @@ def as_html(rows: Sequence[Row], classes: Sequence[str], title: str) -> str:
     )
 
 
+def shared(kind: str) -> str:
+    """The "css" or the "js" of such a table, for pages that make one themselves."""
+    return Path(__file__).with_suffix(f".{kind}").read_text(encoding="utf-8")
+
+
 def _picture(pixels: Tensor) -> str:
     """Pixels uint8 (3, height, width) as a data: address."""
     file = io.BytesIO()

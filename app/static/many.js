@@ -1,0 +1,230 @@
+// Many pictures, answered one after the other at the plain door. value: JSON of {model, title, classes}. Before this
+// stand media.js, pictures.js and REPORT: {columns, css, script}.
+const [SIDE, THUMB, MOST, AT_ONCE, TRIES] = [512, 64, 2000, 3, 8];
+const HEADS = ['picture', 'file', 'label', 'answer', 'sure, %', 'right, %', 'strongest memory', 'weight, %', 'nearest of another class'];
+const find = (name) => element.querySelector(name);
+const [bar, table, body] = [find('progress'), find('.mw-table'), find('.pictures tbody')];
+const say = (words) => { find('.mw-said').textContent = words; };
+const wait = (time) => new Promise((done) => { setTimeout(done, time); });
+const chosen = () => JSON.parse(props.value);
+const memories = new Map(); // address -> thumbnail and predicted class, by promise
+let values = []; // by REPORT.columns
+let running = 0;
+
+function cell(row, content, className = '') {
+  const made = row.insertCell();
+  made.className = className;
+  made.append(...[content].flat().filter((part) => part !== null && part !== undefined));
+  return made;
+}
+
+function thumbnail(address, alt) {
+  const image = document.createElement('img');
+  [image.src, image.alt] = [address, alt];
+  return image;
+}
+
+async function small(source) {
+  const made = drawn(source, source.width, source.height, THUMB, true);
+  return made.toDataURL(Math.max(source.width, source.height) > THUMB ? 'image/jpeg' : 'image/png');
+}
+
+function memoriesOf(model) {
+  if (!memories.has(model)) memories.set(model, fetch(`v1/memory?model=${encodeURIComponent(model)}`).then((found) => found.json()));
+  return memories.get(model);
+}
+
+async function memory(model, index) {
+  const address = `v1/memory/${index}?model=${encodeURIComponent(model)}`;
+  if (!memories.has(address)) {
+    memories.set(address, fetch(address).then((found) => found.blob()).then(bitmap).then(small));
+  }
+  return { address: await memories.get(address), predicted: (await memoriesOf(model))[index].predicted };
+}
+
+// The answer to one picture; asked again where too many ask.
+async function answer(model, image) {
+  const canvas = drawn(image, image.width, image.height, SIDE, true);
+  const type = Math.max(image.width, image.height) > 128 ? 'image/jpeg' : 'image/png';
+  const sent = await new Promise((done) => { canvas.toBlob(done, type, 0.92); });
+  for (let tries = 1; ; tries += 1) {
+    const found = await fetch(`v1/classify?model=${encodeURIComponent(model)}`, { method: 'POST', body: sent });
+    const told = await found.json();
+    if (found.ok) return told;
+    if (![429, 503].includes(found.status) || tries === TRIES) throw new Error(told.detail);
+    await wait(1000 * (Number(found.headers.get('retry-after')) || 1));
+  }
+}
+
+async function one(picture, { model, classes }) {
+  const file = picture.path.join('/');
+  const label = classes.includes(picture.folder) ? picture.folder : null;
+  const value = Object.fromEntries(REPORT.columns.map((name) => [name, null]));
+  Object.assign(value, { file, label });
+  const row = document.createElement('tr');
+  let [seen, told] = [null, null];
+  try {
+    const image = await bitmap(await picture.blob()).catch(() => { throw new Error('This browser cannot read it as a picture.'); });
+    seen = await small(image);
+    told = await answer(model, image);
+  } catch (error) { value.error = error.message; }
+  cell(row, seen && thumbnail(seen, ''));
+  cell(row, file);
+  cell(row, label || '');
+  if (!told) {
+    cell(row, value.error).colSpan = 6;
+    return { row, value };
+  }
+  const [strongest] = [...told.memory].sort((a, b) => b.weight - a.weight);
+  Object.assign(value, { predicted: told.predicted, probability: told.probabilities[told.predicted] });
+  Object.assign(value, { trust: told.trust, unlike: told.unlike });
+  const unlike = document.createElement('span');
+  [unlike.className, unlike.textContent] = ['unlike', ' unlike everything known'];
+  cell(row, [told.predicted, told.unlike ? unlike : null]);
+  cell(row, (100 * value.probability).toFixed(1), 'number');
+  cell(row, told.trust === null ? '' : Math.round(100 * told.trust), 'number');
+  if (strongest) {
+    const other = told.counterfactual ?? told.contrast;
+    Object.assign(value, { memory: strongest.index, memory_predicted: strongest.predicted, memory_weight: strongest.weight });
+    const of = await memory(model, strongest.index);
+    cell(row, [thumbnail(of.address, ''), ` ${strongest.predicted}`]);
+    cell(row, (100 * strongest.weight).toFixed(1), 'number');
+    if (other !== null) {
+      const beside = await memory(model, other);
+      Object.assign(value, { other, other_predicted: beside.predicted });
+      cell(row, [thumbnail(beside.address, ''), ` ${beside.predicted}`]);
+    } else cell(row, '');
+  }
+  Object.assign(row.dataset, { label: label || '', predicted: told.predicted });
+  row.classList.toggle('wrong', label !== null && label !== told.predicted);
+  return { row, value };
+}
+
+function sum() {
+  const { classes } = chosen();
+  const labelled = values.filter((one) => one.label !== null && one.predicted !== null);
+  const right = labelled.filter((one) => one.label === one.predicted).length;
+  find('.mw-sum').textContent = `${values.length} pictures${labelled.length
+    ? `, ${right} of ${labelled.length} that have a label told rightly (${((100 * right) / labelled.length).toFixed(1)} %)` : ''}.`;
+  const confusion = find('.confusion');
+  confusion.hidden = !labelled.length;
+  const shown = classes.filter((name) => labelled.some((one) => one.label === name || one.predicted === name));
+  const head = document.createElement('tr');
+  cell(head, '');
+  const scoped = (row, name, scope) => {
+    const made = document.createElement('th');
+    [made.scope, made.textContent] = [scope, name];
+    row.append(made);
+  };
+  shown.forEach((name) => scoped(head, name, 'col'));
+  const rows = shown.map((label) => {
+    const row = document.createElement('tr');
+    scoped(row, label, 'row');
+    shown.forEach((predicted) => {
+      const count = labelled.filter((one) => one.label === label && one.predicted === predicted).length;
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = count;
+      Object.assign(button.dataset, { label, predicted });
+      cell(row, count ? button : '0', 'number');
+    });
+    return row;
+  });
+  confusion.tBodies[0].replaceChildren(head, ...rows);
+}
+
+const tool = (name) => find(`[data-do=${name}]`);
+function buttons() {
+  tool('cancel').hidden = !running;
+  ['files', 'folder'].forEach((name) => { tool(name).disabled = Boolean(running); });
+  ['csv', 'report', 'clear'].forEach((name) => { tool(name).hidden = Boolean(running) || !values.length; });
+  bar.hidden = !running;
+  table.hidden = !values.length;
+}
+
+async function all(files) {
+  if (running) return;
+  const pictures = await picturesIn(files).catch(() => []);
+  if (!pictures.length) { say('There are no pictures in it that this page can take.'); return; }
+  const asked = pictures.slice(0, MOST);
+  const [number, model] = [Date.now(), chosen()];
+  [running, bar.value] = [number, 0];
+  say(asked.length < pictures.length ? `The first ${MOST} pictures are taken.` : '');
+  let [next, done] = [0, 0];
+  const work = async () => {
+    while (next < asked.length && running === number) {
+      next += 1;
+      const { row, value } = await one(asked[next - 1], model);
+      if (running !== number) return;
+      values.push(value);
+      body.append(row);
+      done += 1;
+      bar.value = done / asked.length;
+      say(`${done} of ${asked.length}`);
+      if (done % 20 === 1) sum();
+      buttons();
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  if (running === number) stop();
+}
+
+function stop() {
+  running = 0;
+  sum();
+  buttons();
+}
+
+function save(text, name, type) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+const quoted = (value) => {
+  const text = value === null ? '' : typeof value === 'boolean' ? (value ? 'True' : 'False') : `${value}`;
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+const actions = {
+  files: () => find('.mw-files').click(),
+  folder: () => find('.mw-folder').click(),
+  cancel: () => { say('Cancelled: what was answered is below.'); stop(); },
+  csv: () => {
+    const lines = values.map((one) => REPORT.columns.map((name) => quoted(one[name])).join(','));
+    save([REPORT.columns.join(','), ...lines, ''].join('\n'), 'pictures.csv', 'text/csv');
+  },
+  report: () => {
+    const page = document.implementation.createHTMLDocument(`${chosen().title}: ${values.length} pictures`);
+    const style = page.createElement('style');
+    style.textContent = `body { font: 16px/1.4 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }\n${REPORT.css}`;
+    const heading = page.createElement('h1');
+    heading.textContent = chosen().title;
+    const script = page.createElement('script');
+    script.textContent = `${REPORT.script}\ntabled(document.body);`;
+    page.head.append(style);
+    page.body.append(heading, ...[...table.children].map((one) => page.importNode(one, true)), script);
+    save(`<!DOCTYPE html>\n${page.documentElement.outerHTML}`, 'pictures.html', 'text/html');
+  },
+  clear: () => { values = []; body.replaceChildren(); say(''); buttons(); },
+};
+element.addEventListener('click', (event) => actions[event.target.closest('[data-do]')?.dataset.do]?.());
+element.querySelectorAll('input[type=file]').forEach((input) => input.addEventListener('change', async () => {
+  await all([...input.files]);
+  input.value = '';
+}));
+element.addEventListener('dragover', (event) => event.preventDefault());
+element.addEventListener('drop', (event) => {
+  event.preventDefault();
+  dropped(event.dataTransfer).then(all);
+});
+HEADS.forEach((name) => {
+  const head = document.createElement('th');
+  head.scope = 'col';
+  head.innerHTML = '<button type="button"></button>';
+  head.firstChild.textContent = name;
+  find('.pictures thead tr').append(head);
+});
+tabled(table);
