@@ -1,10 +1,10 @@
-"""The doors for programs, beside the page: plain HTTP below /v1, and the Model Context Protocol at /mcp."""
+"""The doors beside the page: plain HTTP below /v1, the Model Context Protocol at /mcp, and phones at /phone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from app import tools, v1
+from app import phone, tools, v1
 from app.guard import path_of
 from app.models import Models
 from app.threads import Threads
@@ -14,7 +14,7 @@ _AT_ONCE, _EXPLAINED_AT_ONCE = 64, 8
 
 
 class Doors:
-    """ASGI middleware that answers `/v1`, `/mcp`, `/healthz` and `/metrics`, and passes on all else.
+    """ASGI middleware that answers `/v1`, `/mcp`, `/phone`, `/healthz` and `/metrics`, and passes on all else.
 
     Args:
         app: what it stands before.
@@ -27,6 +27,7 @@ class Doors:
         self._app = app
         self._v1 = v1.make(models, soon, later)
         self._tools = tools.Door(models, soon, later)
+        self._phone = phone.make()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -38,5 +39,7 @@ class Doors:
             await self._tools(scope, receive, send)
         elif path.startswith("/v1/") or path in ("/healthz", "/metrics"):
             await self._v1(scope, receive, send)
+        elif path == "/phone" or path.startswith("/phone/"):
+            await self._phone(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -42,12 +42,12 @@ _GRADIO = "/gradio_api"
 _ROUTES = {
     "GET": re.compile(
         r"/|/v1/(models|memory(/\d{1,6})?|openapi\.json|docs)|/healthz|/metrics|/config|/theme\.css|/favicon\.ico"
-        r"|/robots\.txt|/manifest\.json|/(assets|static)/.*"
+        r"|/phone/[\w-]{20,24}(/classes)?|/robots\.txt|/manifest\.json|/(assets|static)/.*"
         rf"|{_GRADIO}/(info|openapi\.json|startup-events|theme\.css|app_id|file=.*"
         rf"|queue/(data|status)|upload_progress|call(/v2)?/{_NAMED}/\w+)"
     ),
     "POST": re.compile(
-        r"/v1/(classify|explain|whatif)|/mcp"
+        r"/v1/(classify|explain|whatif)|/mcp|/phone(/[\w-]{20,24}(/fetch)?)?"
         rf"|{_GRADIO}/(upload|cancel|queue/join|run/predict|call(/v2)?/{_NAMED})/?"
     ),
 }
@@ -348,7 +348,7 @@ _COUNTED = re.compile(
     rf"/v1/({'|'.join(ENDPOINTS)}|memory|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
     rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
-_KINDS = re.compile(rf"/(assets|static|v1/memory)/|{_GRADIO}/(file|queue|upload_progress|call)")
+_KINDS = re.compile(rf"/(assets|static|v1/memory|phone)/|{_GRADIO}/(file|queue|upload_progress|call)")
 
 
 def _counted(scope: Message, status: int, seconds: float) -> None:

@@ -53,11 +53,12 @@ def build(models: Models) -> gr.Blocks:
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
                 settings = Settings()
-                teach, live, many = Teach(story), Live(story), Many(story)
+                teach, live = Teach(story), Live(story)
             with gr.Column(elem_id="mw-result"):
                 answer, memories, patch = Answer(story), Memories(models), Patch(story)
                 maps, what_if = Maps(story, settings), WhatIf(story)
                 story.panels = [picture, answer, memories, patch, maps, what_if]
+        many = Many(story)
         place(render("footer", kept=KEPT // 60))
 
         for panel in story.panels:

@@ -110,7 +110,7 @@ function sum() {
   confusion.hidden = !labelled.length;
   const shown = classes.filter((name) => labelled.some((one) => one.label === name || one.predicted === name));
   const head = document.createElement('tr');
-  cell(head, '');
+  cell(head, 'labelled ↓ called →');
   const scoped = (row, name, scope) => {
     const made = document.createElement('th');
     [made.scope, made.textContent] = [scope, name];

@@ -160,3 +160,21 @@ def test_pictures_and_classes_can_be_taken_away_and_put_back(visit):
     expect(tab.get_by_label("Name of the class").last).to_have_value("grass")
     tab.get_by_label("Name of the class").last.fill("sea")
     expect(teach).to_be_disabled()  # two of one name
+
+
+def test_a_phone_sends_its_pictures(visit):
+    tab = visit()
+    fill(tab, 1)
+    tab.get_by_role("button", name="Use a phone").click()
+    expect(tab.locator(".mw-code svg")).to_be_visible()
+    phone = tab.context.new_page()
+    phone.goto(tab.get_by_role("link", name="The same as a link").get_attribute("href"))
+    phone.locator("label", has_text="grass").locator("input").set_input_files(
+        [picture(COLOURS["grass"], seed) for seed in (7, 8)]
+    )
+    expect(phone.locator("label", has_text="grass")).to_contain_text("2 sent")
+    expect(tab.locator(".mw-classes li").nth(1)).to_contain_text("3 pictures")
+    tab.get_by_label("Name of the class").first.fill("water")
+    expect(phone.locator("label", has_text="water")).to_be_visible()
+    tab.get_by_role("button", name="Use a phone").click()
+    expect(tab.locator(".mw-code svg")).to_be_hidden()
