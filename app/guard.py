@@ -348,7 +348,9 @@ _COUNTED = re.compile(
     rf"/v1/({'|'.join(ENDPOINTS)}|memory|docs|openapi\.json)|/mcp|/healthz|/metrics|/"
     rf"|{_GRADIO}/(call(/v2)?/{_NAMED}|upload|queue/join)"
 )
-_KINDS = re.compile(rf"/(assets|static|v1/memory|phone)/|{_GRADIO}/(file|queue|upload_progress|call)")
+_KINDS = re.compile(
+    rf"/(assets|static|v1/memory|phone)/|{_GRADIO}/(file|queue|upload_progress|call)"
+)
 
 
 def _counted(scope: Message, status: int, seconds: float) -> None:

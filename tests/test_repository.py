@@ -314,7 +314,12 @@ def test_the_library_is_installed_whole_and_the_page_is_not(project):
         assert (ROOT / name.replace(".", "/") / "__init__.py").exists(), name
     data = [path for path in files if path.parts[0] == "memorywrap" and path.suffix != ".py"]
     patterns = settings.get("package-data", {}).get("memorywrap", [])
-    left = [path for path in data if not any(fnmatchcase(path.name, one) for one in patterns)]
+    inside = [path.relative_to("memorywrap") for path in data]
+    left = [
+        path
+        for path in inside
+        if not any(path.match(one) and path.parent == Path(one).parent for one in patterns)
+    ]
     assert left == [], "package-data leaves them out"
 
 

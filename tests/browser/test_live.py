@@ -40,7 +40,9 @@ def test_it_follows_the_choice_of_the_model_and_hands_its_picture_over(visit):
 
 def test_without_a_camera_it_says_so(visit):
     tab = visit()
-    tab.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error()); }")
+    tab.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error()); }"
+    )
     tab.get_by_text("Live camera").click()
     tab.get_by_role("button", name="Start the camera").click()
     expect(tab.locator(".mw-live .mw-said")).to_contain_text("camera cannot be used")
