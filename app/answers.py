@@ -9,7 +9,13 @@ from PIL import Image
 
 from app.models import Models
 from app.uploads import ArgumentError, checked_box
-from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
+from memorywrap import (
+    Correspondence,
+    MemoryBank,
+    MemoryWrapClassifier,
+    Prediction,
+    corresponding,
+)
 from memorywrap.edits import parsed
 from memorywrap.explanation.figures import FigurePart, figure_parts
 from memorywrap.explanation.methods import methods
@@ -39,7 +45,23 @@ def explained(
     patching = models.patch_meanwhile(classifier, prediction)
     explanation = models.explain(classifier, prediction, **settings)
     patch = patching.result()
-    return explanation.to_dict(name, patch), figure_parts(explanation, patch)
+    told = explanation.to_dict(name, patch)
+    told["correspondence"] = [one.to_dict() for one in correspondences(classifier, prediction)]
+    return told, figure_parts(explanation, patch)
+
+
+def correspondences(
+    classifier: MemoryWrapClassifier, prediction: Prediction
+) -> list[Correspondence]:
+    """How the similarities of the example and of the counterfactual, or else the next example, come about,
+    where that can be said."""
+    first, other = prediction.example, prediction.counterfactual
+    if other is None:
+        other = next((index for index in prediction.used if index != first), None)
+    found = (
+        corresponding(classifier, prediction, one) for one in (first, other) if one is not None
+    )
+    return [one for one in found if one is not None]
 
 
 def memory(models: Models, name: str) -> list[dict[str, Any]]:

@@ -96,6 +96,23 @@ class Patch(TypedDict):
     mirrored: bool
 
 
+class Pair(TypedDict):
+    """Two places, (row, column), that answer to each other, and what they add to the similarity."""
+
+    input: list[int]
+    sample: list[int]
+    similarity: float
+
+
+class Parts(TypedDict):
+    """How the similarity of input and memory sample comes about: the strongest pairs of places of a grid."""
+
+    index: int
+    similarity: float
+    grid: list[int]
+    pairs: list[Pair]
+
+
 class ExplainedAnswer(Answer):
     """The object of /explain. What only integrated gradients have is null for other methods."""
 
@@ -107,6 +124,7 @@ class ExplainedAnswer(Answer):
     converged: bool | None
     contributions: Contributions
     patch_counterfactual: Patch | None
+    correspondence: list[Parts]
 
 
 class Picture(TypedDict):

@@ -19,6 +19,7 @@ from app.panels.live import Live
 from app.panels.many import Many
 from app.panels.maps import Maps
 from app.panels.memories import Memories
+from app.panels.parts import Parts
 from app.panels.patch import Patch
 from app.panels.picture import Picture
 from app.panels.settings import Settings
@@ -55,9 +56,9 @@ def build(models: Models) -> gr.Blocks:
                 settings = Settings()
                 teach, live = Teach(story), Live(story)
             with gr.Column(elem_id="mw-result"):
-                answer, memories, patch = Answer(story), Memories(models), Patch(story)
-                maps, what_if = Maps(story, settings), WhatIf(story)
-                story.panels = [picture, answer, memories, patch, maps, what_if]
+                answer, memories, parts = Answer(story), Memories(models), Parts(story)
+                patch, maps, what_if = Patch(story), Maps(story, settings), WhatIf(story)
+                story.panels = [picture, answer, memories, parts, patch, maps, what_if]
         many = Many(story)
         place(render("footer", kept=KEPT // 60))
 

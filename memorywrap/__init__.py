@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from memorywrap.checkpoints.config import Config
     from memorywrap.classifier import MemoryWrapClassifier
     from memorywrap.encoders import register_encoder
+    from memorywrap.explanation.correspondence import Correspondence, corresponding
     from memorywrap.explanation.explanation import Explanation, methods
     from memorywrap.explanation.methods import Maps, register_method
     from memorywrap.layer import BaselineMemory, MemoryWrapLayer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BaselineMemory",
     "Config",
+    "Correspondence",
     "Explanation",
     "Lesson",
     "Maps",
@@ -27,6 +29,7 @@ __all__ = [
     "MemoryWrapLayer",
     "PatchCounterfactual",
     "Prediction",
+    "corresponding",
     "flip_set",
     "looked_at",
     "methods",
@@ -40,6 +43,7 @@ __all__ = [
 _HOMES = {
     "BaselineMemory": "layer",
     "Config": "checkpoints.config",
+    "Correspondence": "explanation.correspondence",
     "Explanation": "explanation.explanation",
     "Lesson": "training.teaching",
     "Maps": "explanation.methods",
@@ -48,6 +52,7 @@ _HOMES = {
     "MemoryWrapLayer": "layer",
     "PatchCounterfactual": "prediction",
     "Prediction": "prediction",
+    "corresponding": "explanation.correspondence",
     "flip_set": "what_if",
     "looked_at": "training.teaching",
     "methods": "explanation.explanation",  # which has registered them

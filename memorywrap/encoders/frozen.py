@@ -120,6 +120,12 @@ class FrozenEncoder:
             return self.embed(cells)
         return cast(Projected, self.network).rest(cells)
 
+    def places(self, pixels: Tensor) -> Tensor:
+        """What embeddings are the mean of, (batch, dim, rows, columns) of images (batch, 3, height, width) in
+        [0, 1], where it goes by feature cells."""
+        with torch.no_grad():
+            return cast(Projected, self.network).places(self.cells(pixels))
+
     def in_full_precision(self) -> FrozenEncoder:
         """Itself, or a float32 copy where it is of half precision: rounding would spoil what an
         explanation adds up."""

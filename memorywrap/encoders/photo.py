@@ -92,8 +92,12 @@ class PhotoEncoder(nn.Module):
 
     def rest(self, cells: Tensor) -> Tensor:
         """Embeddings (batch, embedding_dim) of feature cells."""
+        return self.network.global_pool(self.places(cells))
+
+    def places(self, cells: Tensor) -> Tensor:
+        """What embeddings are the mean of, (batch, embedding_dim, rows, columns) of feature cells."""
         found = self.network.blocks[self.photo.blocks :](cells)
-        return self.network.global_pool(self.network.bn2(self.network.conv_head(found)))
+        return self.network.bn2(self.network.conv_head(found))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.rest(self.cells(images)) if self.has_cells else self.network(images)
@@ -161,6 +165,10 @@ class Projected(nn.Module):
     def rest(self, cells: Tensor) -> Tensor:
         """As of `PhotoEncoder`."""
         return self.projection(self.encoder.rest(cells))
+
+    def places(self, cells: Tensor) -> Tensor:
+        """As of `PhotoEncoder`."""
+        return self.projection(self.encoder.places(cells).movedim(1, 3)).movedim(3, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.projection(self.encoder(images))

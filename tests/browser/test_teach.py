@@ -51,6 +51,8 @@ def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     expect(tab.locator(".mw-card").first).to_contain_text("grass")
     expect(tab.get_by_role("heading", name="The model says grass")).to_be_visible()
     expect(tab.locator(".mw-panel img[alt^='Map of the']").first).to_be_visible()
+    expect(tab.locator(".mw-parts svg")).to_have_count(2)
+    assert "answers to row" in tab.locator(".mw-parts svg").first.get_attribute("aria-label")
     with tab.expect_download() as saved:
         tab.get_by_role("button", name="Save your model").click()
     file = saved.value.path()
