@@ -23,6 +23,7 @@ _COUNTS = ((1, 2, 3), (4, 6, 8), (12, 16, 24), (32, 48, GRID * GRID))
 _SMALL = 64  # pixels of a side up to which other alignments, and fewer pieces, can be tried in time
 _REFINED = 2  # alignments with the fewest cells that are looked at more closely
 _MOVES = 24  # ways to join pieces that are tried at once
+_MANY = 6  # cells from which on the gradient says first which are not needed
 _CLEAR = 1e-3  # logits that an answer must be ahead: less than that can be rounding
 
 
@@ -97,6 +98,8 @@ class _Search:
         flips = next((flips for flips in some if flips), [])
         found = []
         for at, cells in flips[:_REFINED]:
+            if len(cells) > _MANY:
+                cells = self._thinned(at, cells)
             cells = self._pruned(at, cells)
             if self.is_quick:
                 cells = self._joined(at, cells, order[at])
@@ -109,18 +112,24 @@ class _Search:
     def attributions(self) -> Tensor:
         """(alignments, cells): what each cell would add to the margin of the sample's class, to first
         order, halfway between picture and sample."""
-        classifier, device = self.classifier, self.classifier.device
-        picture = to_unit(self.prediction.pixels[None], device)
-        samples = to_unit(self.samples, device)
-        halfway = ((picture + samples) / 2).requires_grad_(True)
+        picture = to_unit(self.prediction.pixels[None], self.classifier.device)
+        samples = to_unit(self.samples, self.classifier.device)
+        return self._added((picture + samples) / 2, samples)
+
+    def _added(self, pictures: Tensor, samples: Tensor) -> Tensor:
+        """(pictures, cells): what each cell adds to the margin where it comes from the sample in place of the
+        input, to first order at these pictures (n, 3, size, size), samples likewise."""
+        classifier = self.classifier
+        pictures = pictures.detach().requires_grad_(True)
         memory = self.bank.embeddings.float()
         head: Any = in_full_precision(classifier.head)
-        queries = classifier.frozen.in_full_precision().embed(halfway)
-        usable = self.bank.available.to(device).expand(len(queries), -1)
+        queries = classifier.frozen.in_full_precision().embed(pictures)
+        usable = self.bank.available.to(classifier.device).expand(len(queries), -1)
         logits = head.read(queries, memory, head.weights(queries, memory, usable))
         margin = logits[:, self.target] - logits[:, self.prediction.predicted]
-        (gradient,) = torch.autograd.grad(margin.sum(), halfway)
-        by_pixel = (gradient * (samples - picture)).sum(dim=1).flatten(1).cpu()
+        (gradient,) = torch.autograd.grad(margin.sum(), pictures)
+        way = samples - to_unit(self.prediction.pixels[None], classifier.device)
+        by_pixel = (gradient * way).sum(dim=1).flatten(1).cpu()
         cells = torch.zeros(len(samples), GRID * GRID)
         return cells.index_add_(1, self.cell_of.flatten(), by_pixel)
 
@@ -153,21 +162,47 @@ class _Search:
             first.setdefault(at, cells)
         return list(first.items())
 
-    def _pruned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
-        """Without the cells that are not needed."""
+    def _thinned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
+        """Without most of the cells that are not needed: those go first that the gradient says the least of."""
+        sample = to_unit(self.samples[at][None], self.classifier.device)
         while len(cells) > 1:
-            each = sorted(cells)
-            margins = self.margins([(at, cells - {cell}) for cell in each])
+            changed = to_unit(self._picture(at, cells)[None], self.classifier.device)
+            worth = self._added(changed, sample)[0].tolist()
+            fewer = self._without_some(at, cells, sorted(cells, key=worth.__getitem__)[:-1])
+            if fewer == cells:
+                break
+            cells = fewer
+        return cells
+
+    def _pruned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
+        """Without the cells that are not needed: each of those left has been put back, and is."""
+        needed: frozenset[int] = frozenset()
+        while len(cells) > 1:
+            each = sorted(cells - needed)
+            margins = self.margins([(at, cells - {cell}) for cell in each]) if each else Tensor()
             order = margins.argsort(descending=True, stable=True).tolist()
             spare = [each[row] for row in order if margins[row] > 0][: len(cells) - 1]
-            if not spare:
+            if spare:
+                needed = cells.difference(spare)
+                cells = self._without_some(at, cells, spare)
+            elif len(each) == len(cells):
                 break
-            # Each can go, all at once perhaps not: as many as can, the least needed first.
-            counts = {min(2**power, len(spare)) for power in range(len(spare).bit_length() + 1)}
-            tries = [cells.difference(spare[:count]) for count in sorted(counts)]
-            enough = self.margins([(at, left) for left in tries]) > 0
-            cells = tries[int(enough.nonzero().max())]
+            else:  # what was needed beside others is asked again without them
+                needed = frozenset()
         return cells
+
+    def _without_some(self, at: int, cells: frozenset[int], spare: list[int]) -> frozenset[int]:
+        """Each of the spare cells can go, all at once perhaps not: as many as can, the first ones first."""
+        low, high = 0, len(spare) + 1
+        while high - low > 1:
+            counts = sorted({low + max(1, (high - low) * part // 4) for part in (1, 2, 3)})
+            margins = self.margins([(at, cells.difference(spare[:count])) for count in counts])
+            enough = [
+                count for count, margin in zip(counts, margins.tolist(), strict=True) if margin > 0
+            ]
+            low, above = max(enough, default=low), high
+            high = min((count for count in counts if count > low), default=above)
+        return cells.difference(spare[:low])
 
     def _joined(self, at: int, cells: frozenset[int], order: list[int]) -> frozenset[int]:
         """No more cells in fewer pieces, where one that stands apart can be moved to the others."""
