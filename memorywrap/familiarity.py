@@ -16,6 +16,7 @@ from torch.nn import functional
 REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
 
 FEW = 0.05  # the same of the few pictures that somebody teaches with
+NEAREST = 3  # of which one may look alike by chance
 
 _HIDDEN = 256
 _STEPS, _BATCH, _RATE, _DECAY = 6000, 512, 2e-3, 0.5
@@ -72,12 +73,12 @@ class Familiarity:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """How alike something is to the nearest of the pictures that a model was taught with, where nothing else
-    is known: as good a judge as any, on the features of an encoder that has seen a thousand kinds of things.
+    """How alike something is to the `NEAREST` pictures that a model was taught with, where nothing else is
+    known: as good a judge as any, on the features of an encoder that has seen a thousand kinds of things.
 
     Attributes:
         features: (pictures, dim), of unit length.
-        border: (), the cosine similarity below which a picture is unlike everything known.
+        border: (), the mean cosine similarity below which a picture is unlike everything known.
     """
 
     features: Tensor
@@ -86,7 +87,7 @@ class Nearest:
     def __call__(self, features: Tensor) -> Tensor:
         """As of `Familiarity`, in units of a hundredth of the similarity."""
         alike = functional.normalize(features.float().cpu(), dim=1) @ self.features.T
-        return 100 * (alike.amax(dim=1) - self.border)
+        return 100 * (_nearest(alike) - self.border)
 
     def tensors(self) -> dict[str, Tensor]:
         """For the checkpoint."""
@@ -119,8 +120,14 @@ def nearest_of(features: Tensor) -> Nearest:
     if len(features) < 2:
         raise ValueError(f"features: expected at least 2 pictures, received {len(features)}")
     unit = functional.normalize(features.float().cpu(), dim=1)
-    alike = (unit @ unit.T).fill_diagonal_(-1.0)
-    return Nearest(unit, alike.amax(dim=1).quantile(FEW))
+    others = ~torch.eye(len(unit), dtype=torch.bool)
+    alike = (unit @ unit.T)[others].reshape(len(unit), -1)
+    return Nearest(unit, _nearest(alike).quantile(FEW))
+
+
+def _nearest(alike: Tensor) -> Tensor:
+    """The mean (n,) of the greatest of similarities (n, pictures)."""
+    return alike.topk(min(NEAREST, alike.shape[1]), dim=1).values.mean(dim=1)
 
 
 def from_tensors(tensors: dict[str, Tensor], dim: int) -> Familiarity | Nearest:

@@ -20,6 +20,30 @@ def _mobilenet_v2() -> nn.Module:
     return _headless(network, "classifier")
 
 
+@register_encoder("mobilenet_v2_cifar")
+def _mobilenet_v2_cifar() -> nn.Module:
+    """MobileNetV2 as the paper's repository trains it: ReLU, an expanding convolution in every block, convolved
+    shortcuts where the channels change, and the initial weights that PyTorch gives a convolution."""
+    channels = 32
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False)]
+    layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+    for expansion, width, blocks, stride in (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):
+        for block in range(blocks):
+            layers.append(_Inverted(channels, width, expansion, stride if block == 0 else 1))
+            channels = width
+    layers += [nn.Conv2d(channels, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU()]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return _announced(nn.Sequential(*layers), 1280)
+
+
 @register_encoder("resnet18")
 def _resnet18() -> nn.Module:
     from torchvision import models
@@ -94,6 +118,34 @@ def _wide_resnet28_10() -> nn.Module:
     layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network = nn.Sequential(*layers)
     return _announced(network, channels)
+
+
+class _Inverted(nn.Module):
+    """An inverted residual block (Sandler et al., arXiv 1801.04381): wide within, narrow at its ends."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        width = expansion * inputs
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride, padding=1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.adds = stride == 1
+        self.shortcut: nn.Module = nn.Identity()
+        if self.adds and inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.layers(inputs)
+        return found + self.shortcut(inputs) if self.adds else found
 
 
 class _PreActivation(nn.Module):

@@ -6,7 +6,9 @@ lie together, and the head that reads the memory there; counterfactual memories 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
@@ -35,6 +37,8 @@ _MEMORY = 100  # samples that a step reads
 _SHARED = 200
 _SMOOTHING = 0.05
 _FOLDS = 5  # models that are asked about pictures which they did not see
+_AT_ONCE = 2  # of them that learn
+_INITIAL = threading.Lock()  # initial weights come from the chance of the whole process
 _TOGETHER = 16  # pictures encoded at once
 _BAR = "{desc}: {percentage:3.0f} %|{bar}| {elapsed}"
 
@@ -133,14 +137,21 @@ def teach(
             raise ValueError(f"class {name}: expected at least two pictures, received {count}")
     unseen = torch.full_like(lesson.labels, -1)
     parts = _folds(lesson.labels, seed)
-    for number, part in enumerate(parts):
-        rest = torch.tensor([row for row in range(len(unseen)) if row not in set(part.tolist())])
-        head = _learned(lesson.features[rest], lesson.labels[rest], len(counts), seed)
+    every = torch.arange(len(unseen))
+    rests = [every[~torch.isin(every, part)] for part in parts]
+
+    def learned(rows: Tensor) -> _Head:
+        return _learned(lesson.features[rows], lesson.labels[rows], len(counts), seed)
+
+    # Their steps are too small to be shared between cores, so each core has heads of its own.
+    with ThreadPoolExecutor(_AT_ONCE, "teaches") as pool:
+        heads = []
+        for head in pool.map(learned, [*rests, every]):
+            heads.append(head)
+            progress(len(heads) / (len(parts) + 1))
+    for part, rest, head in zip(parts, rests, heads, strict=False):
         unseen[part] = head.answers(lesson.features[part, 0], lesson.features[rest, 0])
-        progress((number + 1) / (len(parts) + 1))
-    head = _learned(lesson.features, lesson.labels, len(counts), seed)
-    progress(1.0)
-    return Taught(_assembled(lesson, head, title, encoder, seed), unseen)
+    return Taught(_assembled(lesson, heads[-1], title, encoder, seed), unseen)
 
 
 def teach_from(data: ImageData, *, title: str, encoder: str, seed: int) -> Taught:
@@ -242,42 +253,43 @@ class _Head(nn.Module):
 @torch.enable_grad()
 def _learned(features: Tensor, labels: Tensor, classes: int, seed: int) -> _Head:
     """Learned from features (n, 2, dim): each picture is read with others as its memory, never itself."""
-    count = len(labels)
-    with torch.random.fork_rng(devices=[]):
+    count, chance = len(labels), torch.Generator().manual_seed(seed)
+    with _INITIAL, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = _Head(features, classes)
-        seen = head.standard(features)
-        optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, _STEPS)
-        for _ in range(_STEPS):
-            rows = torch.randint(count, (_BATCH,))
-            memory = torch.randperm(count)[:_MEMORY]
-            others = rows[:, None] != memory
-            queries = head.projection(_blurred(seen, rows))
-            kept = head.projection(_blurred(seen, memory))
-            weights = head.layer.weights(queries, kept, others)
-            logits = head.layer.read(queries, kept, weights)
-            told = weights @ functional.one_hot(labels[memory], classes).float()
-            # Pictures of a class come to lie together where the memory, too, is to tell the class.
-            right = told.gather(1, labels[rows, None]).clamp(min=1e-3).log().sum()
-            loss = functional.cross_entropy(
-                logits, labels[rows], label_smoothing=_SMOOTHING, reduction="sum"
-            )
-            loss = loss - right + counterfactual_loss(
-                head.layer, queries.detach(), kept.detach(), labels[rows], labels[memory]
-            )  # fmt: skip
-            optimizer.zero_grad()
-            (loss / _BATCH).backward()
-            optimizer.step()
-            schedule.step()
+    seen = head.standard(features)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, _STEPS)
+    for _ in range(_STEPS):
+        rows = torch.randint(count, (_BATCH,), generator=chance)
+        memory = torch.randperm(count, generator=chance)[:_MEMORY]
+        others = rows[:, None] != memory
+        queries = head.projection(_blurred(seen, rows, chance))
+        kept = head.projection(_blurred(seen, memory, chance))
+        weights = head.layer.weights(queries, kept, others)
+        logits = head.layer.read(queries, kept, weights)
+        told = weights @ functional.one_hot(labels[memory], classes).float()
+        # Pictures of a class come to lie together where the memory, too, is to tell the class.
+        right = told.gather(1, labels[rows, None]).clamp(min=1e-3).log().sum()
+        loss = functional.cross_entropy(
+            logits, labels[rows], label_smoothing=_SMOOTHING, reduction="sum"
+        )
+        loss = loss - right + counterfactual_loss(
+            head.layer, queries.detach(), kept.detach(), labels[rows], labels[memory]
+        )  # fmt: skip
+        optimizer.zero_grad()
+        (loss / _BATCH).backward()
+        optimizer.step()
+        schedule.step()
     return head.eval().requires_grad_(False)
 
 
-def _blurred(seen: Tensor, rows: Tensor) -> Tensor:
+def _blurred(seen: Tensor, rows: Tensor, chance: torch.Generator) -> Tensor:
     """Features of pictures, or of their mirror images, some of them dropped: few pictures are learned by heart
     otherwise."""
-    sides = torch.randint(2, (len(rows),))
-    return functional.dropout(seen[rows, sides], _DROPPED)
+    sides = torch.randint(2, (len(rows),), generator=chance)
+    drawn = torch.randint(256, (len(rows), seen.shape[2]), generator=chance, dtype=torch.uint8)
+    return seen[rows, sides] * (drawn >= round(256 * _DROPPED)) / (1 - _DROPPED)
 
 
 def _assembled(

@@ -16,6 +16,7 @@ MILLIONS = {
     "compact": 1.6,
     "whitened": 2.0,
     "mobilenet_v2": 2.2,
+    "mobilenet_v2_cifar": 2.3,
     "resnet18": 11.2,
     "efficientnet_b0": 4.0,
     "shufflenet_v2": 1.3,
