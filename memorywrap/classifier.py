@@ -86,15 +86,20 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             raise CheckpointError(f"{folder.name}: {error}") from error
         return classifier
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one."""
+    def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
+        """Write a checkpoint folder: config.json, model.safetensors and the bank if there is one.
+
+        Args:
+            folder: where.
+            half: whether weights are rounded to half precision, which halves what a clone downloads.
+        """
         bank = self._bank if self.config.bank is None else None
         learned: checkpoint.Learned = {}
         if self.familiarity is not None:
             learned[checkpoint.FAMILIARITY] = self.familiarity.tensors()
         if self.finder is not None:
             learned[checkpoint.FINDER] = self.finder.state_dict()
-        checkpoint.write(folder, self.config, self.state_dict(), bank, learned)
+        checkpoint.write(folder, self.config, self.state_dict(), bank, learned, half=half)
 
     @overload
     def predict(

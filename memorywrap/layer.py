@@ -135,6 +135,12 @@ class _Perceptron(nn.Module):
         return self.fc2(self.activation(self.fc1(inputs)))
 
 
+def _activates(module: nn.Module) -> bool:
+    """Whether a module is an activation: one of torch's, some of which have weights, or one without any."""
+    own = type(module).__module__ == "torch.nn.modules.activation"
+    return own or not any(True for _ in module.parameters())
+
+
 class _MemoryLayer(nn.Module):
     """What both layers share: sparse weights, the memory vector, a classifier on top."""
 
@@ -143,25 +149,34 @@ class _MemoryLayer(nn.Module):
 
     def __init__(
         self,
-        encoder_dim: int,
-        output_dim: int,
+        encoder_dim: int | None = None,
+        output_dim: int | None = None,
         mlp_activation: nn.Module | None = None,
+        distance: Distance = "cosine",
         *,
         classifier: nn.Module | None = None,
-        distance: Distance = "cosine",
+        encoder_output_dim: int | None = None,
     ):
         """
         Args:
             encoder_dim: size of an embedding.
             output_dim: number of outputs (classes).
-            mlp_activation: activation of the hidden layer; ReLU when not given.
-            classifier: a module of your own in place of the perceptron.
+            mlp_activation: activation of the hidden layer; ReLU when not given. A module with weights that is
+                no activation is taken for the classifier, which version 1.1.7 of the package has here.
             distance: "cosine" (the paper), "l2" or "dot".
+            classifier: a module of your own in place of the perceptron.
+            encoder_output_dim: another name of `encoder_dim`, as in the package.
 
         Raises:
+            TypeError: no size of an embedding, or no number of outputs.
             ValueError: unknown distance.
         """
         super().__init__()
+        encoder_dim = encoder_output_dim if encoder_dim is None else encoder_dim
+        if encoder_dim is None or output_dim is None:
+            raise TypeError(f"{type(self).__name__}: expected encoder_dim and output_dim")
+        if classifier is None and mlp_activation is not None and not _activates(mlp_activation):
+            mlp_activation, classifier = None, mlp_activation
         if distance not in DISTANCES:
             raise ValueError(
                 f"unknown distance {distance!r}: expected one of {', '.join(DISTANCES)}"
@@ -176,7 +191,13 @@ class _MemoryLayer(nn.Module):
         self.classifier = classifier
 
     def forward(
-        self, input_encoding: Tensor, memory_encoding: Tensor, return_weights: bool = False
+        self,
+        input_encoding: Tensor | None = None,
+        memory_encoding: Tensor | None = None,
+        return_weights: bool = False,
+        *,
+        encoder_output: Tensor | None = None,
+        memory_set: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Classify each query with the memory.
 
@@ -185,13 +206,19 @@ class _MemoryLayer(nn.Module):
             memory_encoding: memory embeddings (memory, encoder_dim), or (batch, memory,
                 encoder_dim) to give each query its own; same dtype and device.
             return_weights: also return the content weights.
+            encoder_output, memory_set: other names of the first two, as in the package.
 
         Returns:
             The output (batch, output_dim), or (output, content weights (batch, memory)).
 
         Raises:
+            TypeError: queries or memory that are not given.
             ValueError: shapes that do not fit the layer or each other.
         """
+        input_encoding = encoder_output if input_encoding is None else input_encoding
+        memory_encoding = memory_set if memory_encoding is None else memory_encoding
+        if input_encoding is None or memory_encoding is None:
+            raise TypeError("expected an input encoding and a memory encoding")
         weights = self.weights(input_encoding, memory_encoding)
         output = self.read(input_encoding, memory_encoding, weights)
         return (output, weights) if return_weights else output

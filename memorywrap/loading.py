@@ -58,8 +58,10 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
     name, samples = config.data["name"], config.data.get("samples", config.data.get("train"))
     if samples is not None and most is not None and data_set(name).rendered:
         samples = min(samples, most)
-    seed = config.data.get("seed", 0)
-    return load_data(name, samples=samples, seed=seed, fetch=fetch, test=False).train
+    seed, held_out = config.data.get("seed", 0), config.data.get("held_out", 0)
+    return load_data(
+        name, samples=samples, seed=seed, held_out=held_out, fetch=fetch, test=False
+    ).train
 
 
 def random_bank(classifier: MemoryWrapClassifier, train: Split, seed: int) -> MemoryBank:

@@ -378,3 +378,25 @@ def test_ranking_the_highest_scores_alone_is_exact(ranked, spread, monkeypatch) 
     monkeypatch.setattr("memorywrap.layer._RANKED", ranked)
     assert torch.allclose(memory_weights(query, memory, mask=mask), whole, rtol=0, atol=1e-12)
     assert torch.allclose(whole.sum(dim=1), torch.ones(20, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("layer", [MemoryWrapLayer, BaselineMemory])
+def test_calls_written_for_the_published_package_work(layer):
+    torch.manual_seed(0)
+    query, memory = torch.randn(3, 8), torch.randn(5, 8)
+    inputs = 16 if layer is MemoryWrapLayer else 8
+    own = nn.Sequential(nn.Linear(inputs, 4), nn.Tanh(), nn.Linear(4, 2))
+    named = layer(encoder_output_dim=8, output_dim=2, classifier=own, distance="l2")
+    placed = layer(8, 2, own, "l2")
+    assert placed.classifier is own and placed.distance == "l2"
+    expected = named(query, memory, True)
+    for one, other in zip(
+        placed(encoder_output=query, memory_set=memory, return_weights=True), expected, strict=True
+    ):
+        assert torch.equal(one, other)
+    for activation in (nn.PReLU(), nn.GELU()):  # the first has a weight
+        assert layer(8, 2, activation).classifier.activation is activation
+    with pytest.raises(TypeError, match="encoder_dim and output_dim"):
+        layer(8)
+    with pytest.raises(TypeError, match="expected an input encoding"):
+        named(query)

@@ -111,14 +111,14 @@ class Config:
         if self.bank is not None:
             words = {"dataset", "digest"}
             numbers = {name: value for name, value in self.bank.items() if name not in words}
-            fits = {"seed", "size"} <= set(numbers) <= {"seed", "size", "samples"}
+            fits = {"seed", "size"} <= set(numbers) <= {"seed", "size", "samples", "held_out"}
             fits &= isinstance(self.bank.get("dataset"), str)
             fits &= isinstance(self.bank.get("digest", ""), str)
             fits &= all(type(value) is int and value >= 0 for value in numbers.values())
             require(
                 "bank",
                 fits,
-                "a dataset, a seed, a size and at most a number of samples and a digest",
+                "a dataset, a seed, a size and at most numbers of samples and held out, and a digest",
             )
         if self.trust is not None:
             TrustGauge.from_dict(self.trust)

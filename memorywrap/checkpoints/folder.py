@@ -57,14 +57,19 @@ def write(
     weights: dict[str, Tensor],
     bank: MemoryBank | None,
     learned: Learned,
+    *,
+    half: bool = True,
 ) -> None:
-    """Write a checkpoint folder; weights in half precision, which halves what a clone downloads.
+    """Write a checkpoint folder; weights in half precision where that is wanted and they fit in.
 
     Raises:
         CheckpointError: the folder cannot be written.
     """
     folder = Path(folder)
-    tensors = {name: _compact(value).cpu().contiguous() for name, value in weights.items()}
+    tensors = {
+        name: (_compact(value) if half else value).cpu().contiguous()
+        for name, value in weights.items()
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / WEIGHTS)

@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": "write the figure, the maps and the JSON of an image",
     "whatif": "which memory samples would change the answer",
     "train": "train a model in a run folder",
+    "import": "make a checkpoint folder of what the paper's published script saved",
     "evaluate": "measure a model on a data set",
     "gauge": "teach a model how likely its answers are right",
     "finder": "teach a model of digits where in a photograph to look",

@@ -43,7 +43,8 @@ def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
     """The images and labels of a bank by its recipe (`Config.bank`); kept after the first time.
 
     Args:
-        recipe: {"dataset", "seed", "size"}; for a model of a reduced training set also "samples".
+        recipe: {"dataset", "seed", "size"}; for a model of a reduced training set also "samples", and
+            "held_out" where some were held out from that choice.
             "digest", where it is there, is what `digest_of` gives for the bank that the model was
             measured with. Other copies of the data set give another bank: it is drawn again each
             time, so that the right one comes as soon as the right copy is there.
@@ -62,7 +63,13 @@ def draw_bank(recipe: dict[str, Any], *, fetch: bool = False) -> Split:
     if bank is not None and recipe.get("digest", digest_of(bank)) == digest_of(bank):
         return bank
     try:
-        data = load_data(name, samples=recipe.get("samples"), seed=seed, fetch=fetch)
+        data = load_data(
+            name,
+            samples=recipe.get("samples"),
+            seed=seed,
+            held_out=recipe.get("held_out", 0),
+            fetch=fetch,
+        )
     except DataError:
         if bank is None:
             raise
@@ -78,5 +85,6 @@ def bank_at_hand(recipe: dict[str, Any]) -> bool:
 
 
 def _key(recipe: dict[str, Any]) -> str:
-    parts = (recipe["dataset"], recipe["seed"], recipe["size"], recipe.get("samples", "all"))
+    parts = [recipe["dataset"], recipe["seed"], recipe["size"], recipe.get("samples", "all")]
+    parts += [recipe["held_out"]] if "held_out" in recipe else []
     return "bank/" + "-".join(str(part).replace("/", "_") for part in parts)

@@ -6,15 +6,26 @@ import torch
 from torch import Tensor
 
 
-def reduced(labels: Tensor, samples: int, seed: int) -> Tensor:
+def reduced(labels: Tensor, samples: int, seed: int, held_out: int = 0) -> Tensor:
     """Indices of `samples` random training samples, the same for the same seed.
+
+    Args:
+        labels: of all.
+        samples: how many.
+        seed: of the choice.
+        held_out: samples that are never drawn, by the rule of the paper's published script, which then takes
+            all others where they are fewer than `samples`.
 
     Raises:
         ValueError: none, or more than there are.
     """
-    if not 0 < samples <= len(labels):
-        raise ValueError(f"expected 1 to {len(labels)} training samples, received {samples}")
-    return torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:samples]
+    left = len(labels) - held_out
+    if samples < 1 or left < 1 or (samples > left and not held_out):
+        raise ValueError(f"expected 1 to {left} training samples, received {samples}")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    if held_out:  # a split of a split, both with the same seed
+        order = order[:left][torch.randperm(left, generator=torch.Generator().manual_seed(seed))]
+    return order[:samples]
 
 
 def balanced(labels: Tensor, size: int, seed: int) -> Tensor:

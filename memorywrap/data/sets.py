@@ -179,6 +179,7 @@ def load_data(
     *,
     samples: int | None = None,
     seed: int = 0,
+    held_out: int = 0,
     fetch: bool = False,
     test: bool = True,
 ) -> ImageData:
@@ -188,6 +189,7 @@ def load_data(
         name: that of a record in `DATA_SETS`, such as "digits", or "folder:PATH".
         samples: size of the training set; all of it when not given.
         seed: of the reduced training set; of the renders, where it is rendered.
+        held_out: training images that are not drawn from, see `sampling.reduced`.
         fetch: download it where it is missing, if it can be.
         test: whether the test images are wanted; without, there may be none.
 
@@ -201,10 +203,12 @@ def load_data(
     if samples is None or record.rendered:
         return data
     try:
-        rows = reduced(data.train.labels, samples, seed)
+        rows = reduced(data.train.labels, samples, seed, held_out)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
     version = {**data.version, "samples": samples, "seed": seed}
+    if held_out:
+        version["held_out"] = held_out
     return replace(data, train=data.train.rows(rows), version=version)
 
 

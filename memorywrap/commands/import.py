@@ -1,0 +1,52 @@
+"""`memorywrap import`: a checkpoint of the published training script as a checkpoint folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from memorywrap.checkpoints.card import write_card
+from memorywrap.checkpoints.imported import import_published
+from memorywrap.commands.shared import add_download
+from memorywrap.data.folders import read_folder
+from memorywrap.data.sets import data_names, load_data
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("file", metavar="FILE.pt", help="what the published paper/train.py saved")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="the checkpoint folder")
+    bank = parser.add_mutually_exclusive_group()
+    bank.add_argument(
+        "--run",
+        dest="seed",
+        type=int,
+        metavar="SEED",
+        help="seed of the run, one less than its file's number: the memory is drawn from the images that "
+        "it was trained on",
+    )
+    bank.add_argument(
+        "--data", metavar="NAME", help=f"where the memory is drawn from instead: {data_names()}"
+    )
+    parser.add_argument("--title", default="", help="what the page calls the model")
+    add_download(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs it; returns the exit code."""
+    if options.seed is not None and options.seed < 0:
+        raise ValueError(f"--run: expected 0 or more, received {options.seed}")
+    bank = None
+    if options.data is not None:
+        kind, _, path = options.data.partition(":")
+        bank = (
+            read_folder(options.data, Path(path).expanduser(), size=32)
+            if kind == "folder"
+            else load_data(options.data, fetch=options.download)
+        )
+    classifier = import_published(options.file, run=options.seed, bank=bank, title=options.title)
+    out = Path(options.out)
+    classifier.save_pretrained(out, half=False)
+    write_card(out)
+    print(f"model: {out}")
+    return 0
