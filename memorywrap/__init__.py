@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from memorywrap.bank import MemoryBank
     from memorywrap.checkpoints.config import Config
     from memorywrap.classifier import MemoryWrapClassifier
+    from memorywrap.correspondence import Correspondence, corresponding
     from memorywrap.encoders import register_encoder
-    from memorywrap.explanation.correspondence import Correspondence, corresponding
     from memorywrap.explanation.explanation import Explanation, methods
     from memorywrap.explanation.methods import Maps, register_method
     from memorywrap.layer import BaselineMemory, MemoryWrapLayer
@@ -43,7 +43,7 @@ __all__ = [
 _HOMES = {
     "BaselineMemory": "layer",
     "Config": "checkpoints.config",
-    "Correspondence": "explanation.correspondence",
+    "Correspondence": "correspondence",
     "Explanation": "explanation.explanation",
     "Lesson": "training.teaching",
     "Maps": "explanation.methods",
@@ -52,7 +52,7 @@ _HOMES = {
     "MemoryWrapLayer": "layer",
     "PatchCounterfactual": "prediction",
     "Prediction": "prediction",
-    "corresponding": "explanation.correspondence",
+    "corresponding": "correspondence",
     "flip_set": "what_if",
     "looked_at": "training.teaching",
     "methods": "explanation.explanation",  # which has registered them

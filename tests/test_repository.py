@@ -49,8 +49,10 @@ ORDER = (
     "network",
     "classifier",
     "loading",
+    "imported",
     "what_if",
     "patches",
+    "correspondence",
     "edits",
     "measures",
     "training",
@@ -127,7 +129,9 @@ def test_nothing_unpickles():
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
                 assert not names & forbidden, f"{path.name} imports {names & forbidden}"
             if isinstance(node, ast.Attribute):
-                assert ast.unparse(node) not in unsafe, f"{path.name}:{node.lineno}"
+                # Tests write files as others do.
+                written = "tests" in path.parts and ast.unparse(node) == "torch.save"
+                assert written or ast.unparse(node) not in unsafe, f"{path.name}:{node.lineno}"
 
 
 def test_checkpoints_hold_tensors_and_text_of_a_size_that_hosts_take():

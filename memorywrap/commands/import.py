@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from memorywrap.checkpoints.card import write_card
-from memorywrap.checkpoints.imported import import_published
 from memorywrap.commands.shared import add_download
 from memorywrap.data.folders import read_folder
 from memorywrap.data.sets import data_names, load_data
+from memorywrap.imported import import_published
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.folder import CheckpointError
-from memorywrap.checkpoints.imported import import_published
 from memorywrap.commands import main as cli
 from memorywrap.data.banks import draw_bank
 from memorywrap.data.sampling import reduced
 from memorywrap.data.sets import load_data
+from memorywrap.imported import import_published
 
 STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -145,7 +145,7 @@ def test_answers_and_weights_are_those_of_the_published_network(tmp_path, houses
 def test_with_the_seed_of_its_run_the_memory_is_of_its_own_training_images(
     tmp_path, houses, monkeypatch
 ):
-    monkeypatch.setattr("memorywrap.checkpoints.imported.HELD_OUT", 6)
+    monkeypatch.setattr("memorywrap.imported.HELD_OUT", 6)
     torch.manual_seed(1)
     file = written(tmp_path / "3.pt", Published("encoder_memory"))
     out = tmp_path / "model"
