@@ -152,7 +152,7 @@ def test_rows_without_a_run_stay_empty_and_similar_names_are_not_taken_for_their
 def test_tables_hold_what_the_issue_asks_for():
     paper = rows("paper")
     assert {row.data for row in paper} == {"cifar10", "svhn", "cinic10"}
-    assert {(row.recipe, row.encoder) for row in paper} == {("paper", "mobilenet_v2")}
+    assert {(row.recipe, row.encoder) for row in paper} == {("paper", "mobilenet_v2_cifar")}
     wanted = {(data, "memory-wrap", size) for data, _, size in PAPER}
     assert wanted <= {(row.data, row.variant, row.samples) for row in paper}
     fewer = rows("fast-cifar10", variants=["std"], samples=[1000, None], encoder="vit")
