@@ -56,9 +56,9 @@ def build(models: Models) -> gr.Blocks:
                 settings = Settings()
                 teach, live = Teach(story), Live(story)
             with gr.Column(elem_id="mw-result"):
-                answer, memories, parts = Answer(story), Memories(models), Parts(story)
-                patch, maps, what_if = Patch(story), Maps(story, settings), WhatIf(story)
-                story.panels = [picture, answer, memories, parts, patch, maps, what_if]
+                answer, memories, patch = Answer(story), Memories(models), Patch(story)
+                maps, parts, what_if = Maps(story, settings), Parts(story), WhatIf(story)
+                story.panels = [picture, answer, memories, patch, maps, parts, what_if]
         many = Many(story)
         place(render("footer", kept=KEPT // 60))
 

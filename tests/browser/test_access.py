@@ -74,7 +74,9 @@ def test_answers_are_told_in_one_place_that_is_there_from_the_start(visit):
 def test_every_width_has_its_bars_and_does_not_jump(visit, width):
     tab = visit(viewport={"width": width, "height": 844})
     tab.evaluate(_SHIFTS)
-    tab.wait_for_timeout(300)
+    seen = -1.0
+    while seen != (seen := tab.evaluate("window.shifts")):  # the page itself is still being built
+        tab.wait_for_timeout(500)
     tab.evaluate("window.shifts = 0")
     pick(tab, 0)
     tab.locator("details.mw-exact").wait_for(state="attached")
