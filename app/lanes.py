@@ -82,6 +82,12 @@ class Lane:
         """How many items wait."""
         return len(self._waiting)
 
+    def ahead(self, result: Future) -> int:
+        """How many items wait before that of a future; 0 where it waits no more."""
+        with self._change:
+            futures = [item.result for item in self._waiting]
+        return futures.index(result) if result in futures else 0
+
     def submit(self, kind: Hashable, what: Any) -> Future:
         """Put an item into the line. Cancelling its future takes it out again.
 

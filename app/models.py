@@ -228,12 +228,18 @@ class Models:
             ModelError: a model without memory.
             NotNow: too many wait, or a page that is being closed.
         """
+        return self.explain_meanwhile(classifier, prediction, **settings).result()
+
+    def explain_meanwhile(
+        self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
+    ) -> Future[Explanation]:
+        """`explain`, begun beside what is done next; cancelling it frees its place in the line."""
         if not classifier.has_memory:
             raise ModelError(
                 "This model has no memory, so there is nothing to explain by examples."
             )
         kind = ("explain", classifier, tuple(sorted(settings.items())))
-        return self.maps.submit(kind, prediction).result()
+        return self.maps.submit(kind, prediction)
 
     def patch(
         self, classifier: MemoryWrapClassifier, prediction: Prediction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gradio as gr
@@ -43,9 +43,9 @@ class Panel(Protocol):
 
 
 class _Later(NamedTuple):
-    """Something that comes after the answer."""
+    """Something that comes after the answer, at once or in several steps."""
 
-    function: Callable[..., Updates]
+    function: Callable[..., Updates | Generator[Updates]]
     inputs: Sequence[Component]
     outputs: Sequence[Component]
 
@@ -91,12 +91,13 @@ class Story:
 
     def after_the_answer(
         self,
-        function: Callable[..., Updates],
+        function: Callable[..., Updates | Generator[Updates]],
         inputs: Sequence[Component],
         outputs: Sequence[Component],
     ) -> None:
         """Call `function(session, *inputs)`, which takes a while, for each new answer: one after the
-        other, in this order, and only while that is still looked at."""
+        other, in this order, and only while that is still looked at. It may yield updates; it is closed
+        where what it works for is no longer looked at."""
         self._later.append(_Later(speaks(function), inputs, outputs))
 
     def wire(self, *, shown_at: Component) -> None:
@@ -129,9 +130,15 @@ class Story:
             inputs = [next(values) for _ in later.inputs]
             is_wanted = asked is not None and asked == session.asked
             updates = later.function(session, *inputs) if is_wanted else {}
-            # Something else may be looked at by now.
-            is_wanted = is_wanted and asked == session.asked
-            yield updates if is_wanted else {later.outputs[0]: gr.skip()}
+            steps = updates if isinstance(updates, Generator) else iter((updates,))
+            for update in steps:
+                # Something else may be looked at by now.
+                is_wanted = is_wanted and asked == session.asked
+                yield update if is_wanted else {later.outputs[0]: gr.skip()}
+                if not is_wanted:
+                    break
+            if isinstance(steps, Generator):
+                steps.close()
 
     def ask(self, session: Session, subject: Subject) -> Updates:
         """Turn to something and answer it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,20 +45,22 @@ class BorrowingModels(Models):
         }
         self._explain_on_gpu = lend(self._explain_lent)
 
-    def explain(
+    def explain_meanwhile(
         self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
-    ) -> Explanation:
-        """As that of `Models`, on a borrowed GPU where one is lent."""
+    ) -> Future[Explanation]:
+        """As that of `Models`; on a borrowed GPU where one is lent, and then at once."""
         name = self._names.get(classifier)
         if name is not None and classifier.has_memory and prediction.bank is classifier.bank:
             # The bank, the largest part of it, is there already.
             evidence = replace(prediction, bank=None, gauge=None)
             try:
                 found = _unpacked(self._explain_on_gpu(name, _packed(evidence), settings))
-                return replace(found, prediction=prediction)
+                done: Future[Explanation] = Future()
+                done.set_result(replace(found, prediction=prediction))
+                return done
             except Exception as error:  # used up, none free, taken away: the answer is the same
                 _log.warning("no GPU was lent, so the processor explains: %s", error)
-        return super().explain(classifier, prediction, **settings)
+        return super().explain_meanwhile(classifier, prediction, **settings)
 
     def _loads(self, name: str) -> bool:
         try:

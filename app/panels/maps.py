@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Generator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from app.html import place, render
 from app.panels.settings import Settings
 from app.session import Session, Subject
 from app.story import Story, Updates
-from memorywrap import Explanation, PatchCounterfactual, Prediction
+from memorywrap import Explanation, MemoryWrapClassifier, PatchCounterfactual, Prediction
 from memorywrap.explanation.baselines import DEFAULT, in_words
 from memorywrap.explanation.figures import FigurePart, figure_parts, paper_figure
 
 _log = logging.getLogger(__name__)
 
+_PATIENCE = 2.0  # seconds before a visitor is told how many come first, and between two such lines
 # A fixed number of steps may be too small: from here on the maps come with a warning.
 _CARELESS = 0.05
 
@@ -61,7 +64,9 @@ class Maps:
         story = self._story
         return {story.session: session, story.asked: session.ask(), **self.shows(session.subject)}
 
-    def explained(self, session: Session, method: Any, baseline: Any, steps: Any) -> Updates:
+    def explained(
+        self, session: Session, method: Any, baseline: Any, steps: Any
+    ) -> Updates | Generator[Updates]:
         """The maps that were asked for."""
         subject = session.subject
         if subject is None or subject.prediction is None:
@@ -73,20 +78,38 @@ class Maps:
         # What was set for another model may not be there for this one; the maps say where they begin.
         begin = baseline if baseline in classifier.baselines else DEFAULT
         settings = checked_settings(classifier, method, begin, steps)
-        rivalry = None
+        return self._explaining(subject, prediction, classifier, settings)
+
+    def _explaining(
+        self,
+        subject: Subject,
+        prediction: Prediction,
+        classifier: MemoryWrapClassifier,
+        settings: dict[str, Any],
+    ) -> Generator[Updates]:
+        """The place in the line for as long as it takes, then the maps. Left early, it frees its places."""
+        models = self._story.models
+        made: list[Future[Explanation]] = []
         try:
-            explanation = models.explain(classifier, prediction, **settings)
+            made.append(models.explain_meanwhile(classifier, prediction, **settings))
             if prediction.rival is not None:
-                rivalry = models.explain(
-                    classifier, prediction, against=prediction.rival, **settings
-                )
+                against = {"against": prediction.rival, **settings}
+                made.append(models.explain_meanwhile(classifier, prediction, **against))
+            told = 0
+            while wait(made, _PATIENCE).not_done:
+                ahead = models.maps.ahead(made[0])
+                if ahead != told:
+                    yield {self.html: without_maps(prediction, ahead=ahead)}
+                told = ahead
+            explanation, *rivalry = [one.result() for one in made]
+            files = self._files(subject, explanation, models.patch(classifier, prediction))
+            yield {self.html: explained(explanation, *rivalry), **files}
         except Exception:  # whatever it was: the answer stays, and nobody waits for maps for ever
             _log.exception("no maps of a picture for %s", subject.model)
-            return {self.html: without_maps(prediction, failed=True)}
-        return {
-            self.html: explained(explanation, rivalry),
-            **self._files(subject, explanation, models.patch(classifier, prediction)),
-        }
+            yield {self.html: without_maps(prediction, failed=True)}
+        finally:
+            for one in made:
+                one.cancel()
 
     def _files(
         self,
@@ -114,8 +137,14 @@ class Maps:
         return {self.figure: figure, self.numbers: numbers}
 
 
-def without_maps(prediction: Prediction, *, failed: bool = False) -> str:
-    """The maps' place, kept at its size until they are there, or because there will be none."""
+def without_maps(prediction: Prediction, *, failed: bool = False, ahead: int = 0) -> str:
+    """The maps' place, kept at its size until they are there, or because there will be none.
+
+    Args:
+        prediction: what is explained.
+        failed: there will be none.
+        ahead: explanations of others that come first.
+    """
     if prediction.bank is None:
         return ""
     shown = [("input", prediction.pixels)]
@@ -125,7 +154,7 @@ def without_maps(prediction: Prediction, *, failed: bool = False) -> str:
             shown.append((role, prediction.bank.images[index]))
     panels = [_panel(role, pixels) for role, pixels in shown]
     rivals = [panel for panel in panels if panel["role"] != "example"]
-    return _html(prediction, panels, rivals, failed=failed)
+    return _html(prediction, panels, rivals, failed=failed, ahead=ahead)
 
 
 def explained(explanation: Explanation, rivalry: Explanation | None = None) -> str:
@@ -149,6 +178,7 @@ def _html(
     rivalry: Explanation | None = None,
     *,
     failed: bool = False,
+    ahead: int = 0,
 ) -> str:
     rival = prediction.rival
     return render(
@@ -163,6 +193,7 @@ def _html(
         careless=explanation is not None and _is_careless(explanation),
         start="" if explanation is None else in_words(explanation.baseline),
         failed=failed,
+        ahead=ahead,
         rivalry=rivalry,
         careless_rivalry=rivalry is not None and _is_careless(rivalry),
     )

@@ -62,6 +62,15 @@ def test_what_waits_of_one_kind_is_one_batch_in_the_order_of_its_coming(made):
     assert worker.batches[1:] == [("a", [0, 1, 3, 4]), ("b", [2, 6]), ("a", [5])]
 
 
+def test_it_tells_how_many_come_first(made):
+    lane, worker = made(held=True)
+    doing = occupied(lane, worker)
+    results = [lane.submit("a", number) for number in range(3)]
+    assert [lane.ahead(one) for one in (doing, *results)] == [0, 0, 1, 2]
+    worker.go_on.set()
+    assert [one.result() for one in results] == [0, 2, 4] and lane.ahead(results[2]) == 0
+
+
 def test_one_that_fails_fails_alone(made):
     lane, worker = made(held=True)
     occupied(lane, worker)

@@ -120,6 +120,30 @@ def test_what_comes_after_the_answer_comes_in_order_and_no_longer_when_it_was_le
     assert done[1:] == [("first", (1,)), ("second", ()), ("third", (2,))]
 
 
+def test_what_comes_in_steps_is_ended_when_something_else_is_looked_at(story):
+    session, told = Session(), []
+    out = gr.HTML(render=False)
+
+    def steps(session):
+        try:
+            for number in range(3):
+                yield {out: number}
+        finally:
+            told.append("ended")
+
+    story.after_the_answer(steps, [], [out])
+    with story.page:
+        story.wire(shown_at=out)
+    (event,) = [event for event in story.page.fns.values() if event.fn is not None]
+    session.asked = "these"
+    assert [update[out] for update in event.fn(session)] == [0, 1, 2]
+    coming = event.fn(session)
+    assert next(coming) == {out: 0}
+    session.asked = "others"
+    assert [update[out] for update in coming] == [gr.skip()]
+    assert told == ["ended", "ended"]
+
+
 def test_a_refusal_leaves_what_was_looked_at(story, photo):
     session = Session()
     story.ask(session, Subject(photo, "digits", box=(0, 0, 50, 50)))

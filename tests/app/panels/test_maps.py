@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny
 
-from app.panels.maps import explained, without_maps
+from app.panels import maps
+from app.panels.maps import Maps, explained, without_maps
+from app.session import Session, Subject
 from memorywrap.explanation import baselines, integrated_gradients
 from memorywrap.explanation.baselines import BASELINES
 
@@ -71,3 +75,25 @@ def test_maps_that_fail_say_so_and_leave_the_answer(model):
     shown = " ".join(without_maps(model.predict(tiny.picture()), failed=True).split())
     assert "The maps could not be made." in shown and 'role="alert"' in shown
     assert "on their way" not in shown and "mw-busy" not in shown
+
+
+def test_the_place_in_the_line_is_told_and_left_by_whoever_turns_away(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(maps, "_PATIENCE", 0.01)
+    monkeypatch.setattr(maps, "get_upload_folder", lambda: str(tmp_path))
+    prediction = model.predict(tiny.picture())
+    first, second = Future(), Future()
+    places = iter([3, 3, 1])
+    models = SimpleNamespace(
+        get=lambda name: model,
+        explain_meanwhile=lambda *asked, against=None, **settings: second if against else first,
+        maps=SimpleNamespace(ahead=lambda future: next(places)),
+    )
+    panel = Maps.__new__(Maps)
+    panel._story, panel.html = SimpleNamespace(models=models), "html"
+    session = Session(subject=Subject(tmp_path, "tiny", prediction=replace(prediction)))
+    coming = panel.explained(session, "integrated_gradients", "border", 0)
+    assert "3 of other visitors come first" in next(coming)["html"]
+    assert "1 of other visitors comes first" in next(coming)["html"]  # said where it changes
+    assert not first.cancelled()
+    coming.close()
+    assert first.cancelled()
