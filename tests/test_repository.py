@@ -288,6 +288,8 @@ def test_versions_are_pinned_as_agreed():
     assert pinned["python-multipart"] == ">=0.0.31"
     assert set(requirements("requirements-dev.txt")) == {
         "hypothesis",
+        "ipykernel",
+        "nbclient",
         "mypy",
         "playwright",
         "pytest-xdist",
