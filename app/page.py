@@ -15,8 +15,6 @@ from app.guard import Guard
 from app.html import place, render, static
 from app.models import Models
 from app.panels.answer import Answer
-from app.panels.live import Live
-from app.panels.many import Many
 from app.panels.maps import Maps
 from app.panels.memories import Memories
 from app.panels.parts import Parts
@@ -24,6 +22,7 @@ from app.panels.patch import Patch
 from app.panels.picture import Picture
 from app.panels.settings import Settings
 from app.panels.teach import Teach
+from app.panels.tool import live, many
 from app.panels.top import Top
 from app.panels.what_if import WhatIf
 from app.shell import Shell
@@ -54,19 +53,19 @@ def build(models: Models) -> gr.Blocks:
             with gr.Column(elem_id="mw-input"):
                 picture = Picture(story)
                 settings = Settings()
-                teach, live = Teach(story), Live(story)
+                teach, camera = Teach(story), live(story)
             with gr.Column(elem_id="mw-result"):
                 answer, memories, patch = Answer(story), Memories(models), Patch(story)
                 maps, parts, what_if = Maps(story, settings), Parts(story), WhatIf(story)
                 story.panels = [picture, answer, memories, patch, maps, parts, what_if]
-        many = Many(story)
+        table = many(story)
         place(render("footer", kept=KEPT // 60))
 
         for panel in story.panels:
             panel.wire()
         top.wire()
         settings.wire()
-        for tool in (teach, live, many):
+        for tool in (teach, camera, table):
             tool.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)

@@ -1,4 +1,4 @@
-// Answers to what the camera sees. value: JSON of {model}.
+// Answers to what the camera sees. value: JSON of {model, title, classes}.
 const [VIEW, LEAST, BARS, SHOWN] = [224, 100, 4, 3];
 const video = element.querySelector('video');
 const answer = element.querySelector('.mw-live-answer');

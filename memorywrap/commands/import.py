@@ -7,7 +7,6 @@ from pathlib import Path
 
 from memorywrap.checkpoints.card import write_card
 from memorywrap.commands.shared import add_download
-from memorywrap.data.folders import read_folder
 from memorywrap.data.sets import data_names, load_data
 from memorywrap.imported import import_published
 
@@ -36,14 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     if options.seed is not None and options.seed < 0:
         raise ValueError(f"--run: expected 0 or more, received {options.seed}")
-    bank = None
-    if options.data is not None:
-        kind, _, path = options.data.partition(":")
-        bank = (
-            read_folder(options.data, Path(path).expanduser(), size=32)
-            if kind == "folder"
-            else load_data(options.data, fetch=options.download)
-        )
+    bank = None if options.data is None else load_data(options.data, fetch=options.download)
     classifier = import_published(options.file, run=options.seed, bank=bank, title=options.title)
     out = Path(options.out)
     classifier.save_pretrained(out, half=False)
