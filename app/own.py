@@ -15,6 +15,8 @@ from app.lanes import NotNow
 from app.models import Models
 from memorywrap import MemoryWrapClassifier
 
+MOST_CLASSES, LONGEST_NAME = 10, 40
+
 _OF_ALL = 500_000_000  # bytes of the pictures of all visitors
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f]|^\.|\.$')
 

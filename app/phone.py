@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.html import render, static
+from app.own import LONGEST_NAME, MOST_CLASSES
 
 _ADDRESS = re.compile(r"https?://[^\s\"<>]{1,400}")
 _AWAY = 30.0  # seconds that the visitor's page may be silent
@@ -26,7 +27,6 @@ _PHONES = 300
 _WAITING = 40  # pictures of one phone that were not fetched yet
 _PICTURE = 75_000  # bytes
 _OF_ALL = 100_000_000  # bytes of all that wait
-_CLASSES, _NAME = 10, 40
 _GONE = "The page on the other screen is closed, or shows another code: please scan it again."
 
 
@@ -111,9 +111,9 @@ def make() -> Starlette:
 
     async def fetch(request: Request) -> Response:
         names = await _object(request, "classes", list)
-        if names is None or len(names) > _CLASSES:
+        if names is None or len(names) > MOST_CLASSES:
             return _refused(400, "The names of the classes are expected.")
-        if not all(isinstance(name, str) and len(name) <= _NAME for name in names):
+        if not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names):
             return _refused(400, "The names of the classes are expected.")
         found = phones.fetch(request.path_params["key"], names)
         if found is None:

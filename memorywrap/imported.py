@@ -18,6 +18,7 @@ from torch import Tensor
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.data.banks import bank_recipe
 from memorywrap.data.published import PublishedSet
 from memorywrap.data.sampling import balanced
 from memorywrap.data.sets import ImageData, data_set
@@ -63,8 +64,8 @@ def import_published(
         title: what the model is called.
 
     Returns:
-        The classifier, in evaluation mode. With `run`, its bank is a recipe in `config.bank`, and drawn when
-        the checkpoint is loaded.
+        The classifier, in evaluation mode. A bank of public data is a recipe in `config.bank`, which draws it
+        when the checkpoint is loaded; with `run` it is not drawn before.
 
     Raises:
         CheckpointError: no such file, another model, a version of their package with another function, or a
@@ -118,9 +119,11 @@ def import_published(
             raise CheckpointError(
                 f"{bank.name}: expected {len(record.classes)} classes as in the model, found {len(bank.classes)}"
             )
-        rows = balanced(bank.train.labels, size, config.seed)
-        kept = bank.train.rows(rows)
-        classifier.config = replace(config, classes=bank.classes, data=dict(bank.version))
+        # The images of public data stay where they are: a recipe draws the same ones.
+        drawn = bank_recipe(bank, size, config.seed)
+        kept = bank.train.rows(balanced(bank.train.labels, size, config.seed))
+        version = dict(bank.version)
+        classifier.config = replace(config, classes=bank.classes, data=version, bank=drawn)
         images = of_side(kept.images, config.image_size)
         classifier.set_bank(classifier.make_bank(images, kept.labels))
     return classifier

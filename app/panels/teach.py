@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 
 from app.cage import decoded
 from app.html import place, render, scripted
-from app.own import Album, Lent
+from app.own import LONGEST_NAME, MOST_CLASSES, Album, Lent
 from app.session import Session
 from app.story import PRIVATE, Story, Updates
 from app.uploads import ArgumentError, speaks
@@ -23,7 +23,7 @@ from memorywrap.encoders import PHOTO
 from memorywrap.images import ImageError, to_input
 from memorywrap.training.teaching import ENCODER, Lesson, looked_at, teach
 
-_MOST_CLASSES, _MOST_PICTURES, _NAME = 10, 400, 40
+_MOST_PICTURES = 400
 _PICTURE = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]{1,100000})")
 _PROGRESS = gr.Progress()
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "mw-teach"}
@@ -171,11 +171,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _checked(classes: Any, album: Album) -> dict[str, list[int]]:
     """The classes as they were told, if they can be taught."""
-    if not isinstance(classes, dict) or not 2 <= len(classes) <= _MOST_CLASSES:
-        raise ArgumentError(f"A model is taught two to {_MOST_CLASSES} classes.")
+    if not isinstance(classes, dict) or not 2 <= len(classes) <= MOST_CLASSES:
+        raise ArgumentError(f"A model is taught two to {MOST_CLASSES} classes.")
     for name, numbers in classes.items():
-        if not name.strip() or len(name) > _NAME or not isinstance(numbers, list):
-            raise ArgumentError(f"A class has a name of up to {_NAME} letters.")
+        if not name.strip() or len(name) > LONGEST_NAME or not isinstance(numbers, list):
+            raise ArgumentError(f"A class has a name of up to {LONGEST_NAME} letters.")
         if len(numbers) < 2:
             raise ArgumentError(f"The class {name} needs two pictures at least.")
         if not all(number in album for number in numbers):

@@ -71,7 +71,7 @@ async function take(one, pictures) {
 
 async function takeInto(one, files) {
   const pictures = await picturesIn(files).catch(() => []);
-  await tell(await take(one, pictures), pictures.length);
+  tell(await take(one, pictures), pictures.length);
 }
 
 const decoded = (name) => { try { return decodeURIComponent(name); } catch { return name; } };
@@ -90,7 +90,7 @@ async function takeAll(files) {
     if (!one) break;
     unread += await take(one, inside);
   }
-  await tell(unread, pictures.length);
+  tell(unread, pictures.length);
 }
 
 function tell(unread, all) {
