@@ -100,19 +100,19 @@ def make(models: Models, soon: Threads, later: Threads) -> FastAPI:
         return _json(models.describe())
 
     @app.get("/v1/memory", response_model=list[Sample])
-    def list_memory(model: str = models.default) -> Response:
+    async def list_memory(request: Request, model: str = models.default) -> Response:
         """The memory of a model: index, label and predicted class of each sample."""
-        return _answered(lambda _: answers.memory(models, model), _Asked({}, {}))
+        return await _answer(soon, request, lambda _: answers.memory(models, model))
 
     @app.get("/v1/memory/{index}", responses={200: {"content": {"image/png": {}}}})
-    def show_memory(index: int, model: str = models.default) -> Response:
+    async def show_memory(request: Request, index: int, model: str = models.default) -> Response:
         """The picture of a memory sample."""
 
         def work(_: _Asked) -> Response:
             file = encoded(answers.memory_picture(models, model, index))
             return Response(file, headers=_KEPT, media_type="image/png")
 
-        return _answered(work, _Asked({}, {}))
+        return await _answer(soon, request, work)
 
     @app.post("/v1/classify", response_model=Answer, openapi_extra=_BODY)
     async def classify(

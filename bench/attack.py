@@ -47,6 +47,7 @@ _ROUTES = (
     "/gradio_api/call/whatif", "/gradio_api/run/predict", "/gradio_api/file=/etc/passwd", "/assets/a.js",
     "/gradio_api/heartbeat/a", "/gradio_api/file=http://127.0.0.1/", "/proxy=http://127.0.0.1/", "/login",
     "/gradio_api/component_server", "/gradio_api/process_recording", "/gradio_api/stream/a/b/c", "/unknown",
+    "/v1/memory", "/v1/memory/0", "/v1/memory/-1", "/phone", "/phone/a", "/phone/a/classes", "/phone/a/fetch",
 )  # fmt: skip
 
 
@@ -245,6 +246,7 @@ def _payloads(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     paths = (
         "/v1/classify", "/v1/whatif", "/v1/explain", "/mcp", "/gradio_api/call/classify",
         "/gradio_api/call/whatif", "/gradio_api/call/explain", "/gradio_api/queue/join", "/gradio_api/cancel",
+        "/phone", "/phone/a?class=a", "/phone/a/fetch",
     )  # fmt: skip
     for number, path in zip(range(count), itertools.cycle(paths), strict=False):
         chance = random.Random(f"payload {seed} {number}")
@@ -255,6 +257,8 @@ def _payloads(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
                     "params": {"name": name, "arguments": nonsense(chance)}}  # fmt: skip
         elif path.startswith("/gradio_api/call"):
             body = {"data": [nonsense(chance) for _ in range(chance.randrange(5))]}
+        elif path.startswith("/phone"):
+            body = {"address": nonsense(chance), "classes": nonsense(chance)}
         elif "queue" in path:
             body = {
                 "data": nonsense(chance),
