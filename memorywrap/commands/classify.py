@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
+from memorywrap.commands.shared import add_checkpoint, add_input, asked, load, model_name, predict
 from memorywrap.images import ImageError
-from memorywrap.measures.pictures import Row, as_csv, as_html, files_in, label_of
+from memorywrap.measures.pictures import Row, as_csv, as_html
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     classifier = load(options)
     classes = classifier.config.classes
     rows = []
-    for name, label in _asked(options.images, classes, hidden=report is None):
+    for name, label in asked(options.images, classes, hidden=report is None):
         try:
             row = Row(name, label, predict(classifier, name, options))
         except ImageError as error:
@@ -53,16 +50,3 @@ def run(options: argparse.Namespace) -> int:
         report.write_text(text, encoding="utf-8")
         print(f"{len(rows)} pictures: {report}")
     return 2 if any(row.prediction is None for row in rows) else 0
-
-
-def _asked(
-    images: list[str], classes: Sequence[str], *, hidden: bool
-) -> Iterator[tuple[str, str | None]]:
-    """The files, with their labels and with progress; those that are not there come as they are named."""
-    found: list[tuple[str, str | None]] = []
-    for name in images:
-        if Path(name).is_dir():
-            found += [(str(file), label) for file, label in files_in(Path(name), classes)]
-        else:
-            found.append((name, label_of(Path(name), classes)))
-    yield from tqdm(found, unit=" pictures", leave=False, disable=hidden)

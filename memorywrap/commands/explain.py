@@ -1,26 +1,57 @@
-"""`memorywrap explain`: the figure, the maps and the JSON of an image."""
+"""`memorywrap explain`: the figure, the maps and the numbers of an image, or of each of many."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
+from tqdm import tqdm
+
+from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.commands.shared import add_checkpoint, add_input, asked, load, model_name, predict
+from memorywrap.data.sets import data_names, load_test
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import Explanation
-from memorywrap.explanation.figures import enlarged, figure_parts, outlined, paper_figure
+from memorywrap.explanation.figures import (
+    enlarged,
+    figure_parts,
+    memory_figure,
+    outlined,
+    paper_figure,
+)
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
 from memorywrap.images import ImageError, to_pil
+from memorywrap.measures.pictures import Row, as_csv, as_html, chosen
 from memorywrap.patches import patch_counterfactual
 from memorywrap.prediction import PatchCounterfactual
+
+_TOGETHER = 8  # explained in common batches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    parser.add_argument("image", metavar="IMAGE", help="a file")
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="a file, or a folder whose files are all meant"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME", help=f"the test images of {data_names()}, instead of files"
+    )
     add_input(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
+    many = parser.add_argument_group("of many images")
+    many.add_argument("--wrong", action="store_true", help="only those answered wrongly")
+    many.add_argument("--label", metavar="CLASS", help="only those of this class")
+    many.add_argument("--predicted", metavar="CLASS", help="only those answered so")
+    many.add_argument(
+        "--sort", choices=("trust", "probability"), help="the least first (default: as they come)"
+    )
+    many.add_argument(
+        "--most", type=int, default=100, metavar="N", help="explain so many at most (default: 100)"
+    )
     parser.add_argument(
         "--method",
         default=INTEGRATED_GRADIENTS,
@@ -44,29 +75,123 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
+    if bool(options.images) == (options.data is not None):
+        raise ValueError("expected images, or --data NAME")
+    if options.most < 1:
+        raise ValueError(f"--most: expected at least 1, received {options.most}")
     classifier = load(options)
+    if not classifier.has_memory:
+        raise ValueError("this model has no memory, so there is nothing to explain")
+    folder = Path(options.out)
+    if len(options.images) == 1 and not Path(options.images[0]).is_dir():
+        return _explain_one(classifier, options, folder)
+    classes = classifier.config.classes
+    for name, class_ in (("--label", options.label), ("--predicted", options.predicted)):
+        if class_ not in (None, *classes):
+            raise ValueError(f"{name}: expected one of {', '.join(classes)}, received {class_}")
+    rows = _of_files(classifier, options) if options.data is None else _of_data(classifier, options)
+    if options.wrong and all(row.label is None for row in rows):
+        raise ValueError(
+            "--wrong: no image has a label: expected folders that are called like a class"
+        )
+    answered = [row for row in rows if row.prediction is not None]
+    kept = chosen(
+        answered,
+        wrong=options.wrong,
+        label=options.label,
+        predicted=options.predicted,
+        sort=options.sort,
+    )
+    explained = _explain_many(classifier, options, kept[: options.most], folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    title = classifier.config.title
+    (folder / "table.csv").write_text(as_csv(explained), encoding="utf-8")
+    (folder / "index.html").write_text(
+        as_html(explained, classes, title, answered), encoding="utf-8"
+    )
+    left = f" ({len(kept) - len(explained)} more with --most)" if len(kept) > len(explained) else ""
+    print(f"{len(explained)} of {len(rows)} images explained{left}: {folder / 'index.html'}")
+    return 2 if len(answered) < len(rows) else 0
+
+
+def _explain_one(
+    classifier: MemoryWrapClassifier, options: argparse.Namespace, folder: Path
+) -> int:
     try:
-        prediction = predict(classifier, options.image, options)
+        prediction = predict(classifier, options.images[0], options)
         explanation = classifier.explain(
-            prediction,
-            method=options.method,
-            baseline=options.baseline,
-            steps=options.steps,
+            prediction, method=options.method, baseline=options.baseline, steps=options.steps
         )
     except ImageError as error:
-        raise ValueError(f"{options.image}: {error}") from error
+        raise ValueError(f"{options.images[0]}: {error}") from error
     patch = patch_counterfactual(classifier, prediction)
-    for path in _write(explanation, patch, Path(options.out), model_name(options)):
+    for path in _write(explanation, patch, folder, model_name(options)):
         print(path)
     return 0
+
+
+def _of_files(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> list[Row]:
+    rows = []
+    for name, label in asked(options.images, classifier.config.classes):
+        try:
+            rows.append(Row(name, label, predict(classifier, name, options)))
+        except ImageError as error:
+            print(f"memorywrap explain: {name}: {error}", file=sys.stderr)
+            rows.append(Row(name, label, None, str(error)))
+    return rows
+
+
+def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> list[Row]:
+    if options.crop is not None:
+        raise ValueError("--crop: images of a data set are seen whole")
+    classes = classifier.config.classes
+    _, test = load_test(options.data, classes, fetch=options.download)
+    predictions = classifier.predict_inputs(list(test.images))
+    if options.without:
+        predictions = classifier.predict(predictions, without=options.without)
+    return [
+        Row(f"{options.data} {place}", classes[label], prediction)
+        for place, (label, prediction) in enumerate(
+            zip(test.labels.tolist(), predictions, strict=True)
+        )
+    ]
+
+
+def _explain_many(
+    classifier: MemoryWrapClassifier,
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    folder: Path,
+) -> list[Row]:
+    """Writes a folder for each; returns the rows with where they are."""
+    explained = []
+    with tqdm(total=len(rows), unit=" images", leave=False) as progress:
+        for start in range(0, len(rows), _TOGETHER):
+            some = rows[start : start + _TOGETHER]
+            explanations = classifier.explain(
+                [row.prediction for row in some if row.prediction is not None],
+                method=options.method,
+                baseline=options.baseline,
+                steps=options.steps,
+            )
+            for place, (row, explanation) in enumerate(zip(some, explanations, strict=True), start):
+                patch = patch_counterfactual(classifier, explanation.prediction)
+                name = f"{place + 1:04d}"
+                _write(explanation, patch, folder / name, model_name(options))
+                explained.append(replace(row, explained=f"{name}/figure.png"))
+                progress.update()
+    return explained
 
 
 def _write(
     explanation: Explanation, patch: PatchCounterfactual | None, folder: Path, model: str
 ) -> list[Path]:
-    """The figure, each picture with its map, the patch counterfactual with its cells, and the JSON;
-    returns what was written."""
-    pictures = {"figure": paper_figure(explanation, patch, model=model)}
+    """The figure, the input over its memory, each picture with its map, the patch counterfactual with its
+    cells, and the JSON; returns what was written."""
+    pictures = {
+        "figure": paper_figure(explanation, patch, model=model),
+        "memory": memory_figure(explanation.prediction),
+    }
     for part in figure_parts(explanation):
         pictures[part.role] = enlarged(part.image)
         pictures[f"{part.role}-map"] = enlarged(part.map)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.images import read_image, refuse_plain
 from memorywrap.loading import load_classifier
+from memorywrap.measures.pictures import files_in, label_of
 from memorywrap.prediction import Prediction
 
 
@@ -101,3 +105,16 @@ def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Names
         raise ValueError(f"--without: {error}") from error
     refuse_plain(prediction.pixels)
     return prediction
+
+
+def asked(
+    images: Sequence[str], classes: Sequence[str], *, hidden: bool = False
+) -> Iterator[tuple[str, str | None]]:
+    """The files of arguments that may be folders, with their labels and with progress; those that are not there come as they are named."""
+    found: list[tuple[str, str | None]] = []
+    for name in images:
+        if Path(name).is_dir():
+            found += [(str(file), label) for file, label in files_in(Path(name), classes)]
+        else:
+            found.append((name, label_of(Path(name), classes)))
+    yield from tqdm(found, unit=" pictures", leave=False, disable=hidden)

@@ -264,6 +264,41 @@ def paper_figure(
     return sheet.image
 
 
+def memory_figure(prediction: Prediction, *, columns: int = 8, scale: int = 2) -> Image.Image:
+    """The input over every memory sample that its prediction used, by falling weight: the class it is
+    predicted in and its weight below each, framed in blue where it supports, in orange where it opposes.
+
+    Args:
+        prediction: what to show.
+        columns: samples in a row.
+        scale: device pixels per pixel of the layout.
+
+    Raises:
+        ValueError: it is the prediction of a plain network.
+    """
+    bank, used = prediction.require_bank(), prediction.used
+    small, gap, margin, row = 104, 16, 32, 104 + 58
+    top = margin + 44 + _SIDE + 58
+    width = 2 * margin + columns * (small + gap) - gap
+    sheet = _Sheet(width, top + -(-len(used) // columns) * row + margin - 20, scale)
+    best = prediction.probabilities[prediction.predicted]
+    title = f"Predicted {prediction.classes[prediction.predicted]}, {percent(best)}"
+    sheet.text((margin, margin - 6), title, 26)
+    sheet.legend(width - margin, margin + 2)
+    sheet.picture((margin, margin + 44), to_pil(prediction.pixels), _SIDE)
+    samples = f"{len(used)} of {len(bank)} memory samples were used. What each is predicted as, and its weight:"
+    sheet.text((margin, top - 34), samples, 15, _QUIET)
+    for place, index in enumerate(used):
+        sample = prediction.memory(index)
+        left = margin + place % columns * (small + gap)
+        at = (left, top + place // columns * row)
+        side = SUPPORT if sample["role"] == "example" else OPPOSE
+        sheet.picture(at, to_pil(bank.images[index]), small, side.rgb)
+        sheet.text((left, at[1] + small + 6), sample["predicted"], 14)
+        sheet.text((left, at[1] + small + 24), percent(sample["weight"]), 14, _QUIET)
+    return sheet.image
+
+
 def percent(part: float) -> str:
     """A share in words of percent, never rounded up to a certainty nor down to nothing."""
     value = 100 * part
@@ -308,10 +343,13 @@ class _Sheet:
         self.draw.text(position, text, fill=colour, font=font, anchor=anchor)
         return self.draw.textlength(text, font=font) / self.scale
 
-    def picture(self, at: tuple[int, int], image: Image.Image, side: int) -> None:
+    def picture(
+        self, at: tuple[int, int], image: Image.Image, side: int, frame: Colour = _FRAME
+    ) -> None:
         left, top = (value * self.scale for value in at)
         self.image.paste(enlarged(image, side * self.scale), (left, top))
-        self._frame(at, side)
+        box = (at[0] - 1, at[1] - 1, at[0] + side, at[1] + side)
+        self.draw.rectangle([value * self.scale for value in box], outline=frame, width=self.scale)
 
     def legend(self, right: float, top: float) -> None:
         for side in (OPPOSE, SUPPORT):
@@ -319,7 +357,3 @@ class _Sheet:
             box = [right, top + 2, right + 14, top + 16]
             self.draw.rectangle([value * self.scale for value in box], fill=side.rgb)
             right -= 18
-
-    def _frame(self, at: tuple[int, int], side: int) -> None:
-        box = (at[0] - 1, at[1] - 1, at[0] + side, at[1] + side)
-        self.draw.rectangle([value * self.scale for value in box], outline=_FRAME, width=self.scale)

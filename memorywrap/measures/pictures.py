@@ -30,12 +30,21 @@ class Row:
         label: its class, where its folder says so.
         prediction: what the model says; None where the file is no picture.
         error: why not.
+        explained: the figure of its explanation, seen from the table's folder; empty where there is none.
     """
 
     file: str
     label: str | None
     prediction: Prediction | None
     error: str = ""
+    explained: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it has a label, and the model says something else."""
+        return (
+            self.label is not None and self.prediction is not None and self.label != self.predicted
+        )
 
     @property
     def predicted(self) -> str:
@@ -73,6 +82,42 @@ def files_in(folder: Path, classes: Sequence[str]) -> Iterator[tuple[Path, str |
             yield file, label_of(file, classes)
 
 
+def chosen(
+    rows: Iterable[Row],
+    *,
+    wrong: bool = False,
+    label: str | None = None,
+    predicted: str | None = None,
+    sort: str | None = None,
+) -> list[Row]:
+    """The rows to look at.
+
+    Args:
+        rows: of pictures that the model was asked about.
+        wrong: only those that are not answered as they are labelled.
+        label: only those labelled so.
+        predicted: only those answered so.
+        sort: a column of numbers, the least first.
+
+    Raises:
+        ValueError: the model does not tell that column.
+    """
+    kept = [
+        row
+        for row in rows
+        if (not wrong or row.is_wrong)
+        and label in (None, row.label)
+        and predicted in (None, row.predicted)
+    ]
+    if sort is None:
+        return kept
+    numbers = [row.values()[sort] for row in kept]
+    if None in numbers:
+        raise ValueError(f"this model does not tell the {sort} of its answers")
+    order = sorted(range(len(kept)), key=lambda place: float(str(numbers[place])))
+    return [kept[place] for place in order]
+
+
 def as_csv(rows: Iterable[Row]) -> str:
     """A line per picture, under the names of `COLUMNS`."""
     text = io.StringIO()
@@ -82,18 +127,29 @@ def as_csv(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def as_html(rows: Sequence[Row], classes: Sequence[str], title: str) -> str:
+def as_html(
+    rows: Sequence[Row], classes: Sequence[str], title: str, of: Sequence[Row] | None = None
+) -> str:
     """A page that needs nothing else: the table, which sorts, and where there are labels, how many are right
-    and which classes are taken for which."""
-    labelled = [row for row in rows if row.label is not None and row.prediction is not None]
-    pairs = Counter((row.label, row.predicted) for row in labelled)
+    and which classes are taken for which.
+
+    Args:
+        rows: the pictures in the table.
+        classes: names of the classes.
+        title: of the page.
+        of: all pictures, where the table shows some of them; so many are right among these.
+    """
+    every = rows if of is None else of
+    labelled = [row for row in every if row.label is not None and row.prediction is not None]
+    pairs = Counter((row.label, row.predicted) for row in labelled if row in rows)
     shown = [name for name in classes if any(name in pair for pair in pairs)]
     return _TEMPLATES.get_template("pictures.html.jinja").render(
         rows=rows,
+        every=len(every),
         classes=shown,
         pairs=pairs,
         labelled=len(labelled),
-        right=sum(row.label == row.predicted for row in labelled),
+        right=sum(not row.is_wrong for row in labelled),
         title=title,
     )
 

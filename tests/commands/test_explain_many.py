@@ -1,0 +1,107 @@
+"""`memorywrap explain` of folders and test sets: which images, in what order, and a table that leads to them."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import tiny
+from PIL import Image
+
+from memorywrap.commands import main as cli
+from memorywrap.images import to_pil
+
+QUICK = ("--steps", "2")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six pictures in folders that are called like the classes, two in each."""
+    images, labels = tiny.images(6, seed=7)
+    for place, (pixels, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        of_class = tmp_path / "pictures" / tiny.CLASSES[label]
+        of_class.mkdir(parents=True, exist_ok=True)
+        to_pil(pixels).save(of_class / f"{place}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def run(tiny_checkpoint, tmp_path, capsys):
+    """Runs the command: (exit code, rows of the table, standard error)."""
+
+    def command(*arguments: str):
+        out = tmp_path / "out"
+        flags = ["--out", str(out), *QUICK, "--checkpoint", str(tiny_checkpoint)]
+        code = cli.main(["explain", *arguments, *flags])
+        told = capsys.readouterr().err
+        table = out / "table.csv"
+        return code, list(csv.DictReader(table.open())) if table.exists() else [], told
+
+    return command
+
+
+def test_every_picture_of_a_folder_is_explained_and_the_table_leads_there(run, folder, tmp_path):
+    code, rows, _ = run(str(folder))
+    assert code == 0 and len(rows) == 6
+    assert {row["label"] for row in rows} == set(tiny.CLASSES)
+    page = (tmp_path / "out/index.html").read_text()
+    for number, row in enumerate(rows, 1):
+        one = tmp_path / f"out/{number:04d}"
+        told = json.loads((one / "explanation.json").read_text())
+        assert told["predicted"] == row["predicted"] and told["memory"][0]["index"] == int(
+            row["memory"]
+        )
+        assert f'<a href="{number:04d}/figure.png">{row["file"]}</a>' in page
+        Image.open(one / "memory.png").verify()
+
+
+def test_only_the_wrong_ones_of_a_class_the_least_sure_first(run, folder):
+    _, rows, _ = run(str(folder))
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    _, found, _ = run(str(folder), "--wrong", "--sort", "probability")
+    assert found == sorted(wrong, key=lambda row: float(row["probability"])) and 0 < len(wrong) < 6
+    label = wrong[0]["label"]
+    _, found, _ = run(str(folder), "--wrong", "--label", label)
+    assert found == [row for row in wrong if row["label"] == label]
+    predicted = rows[0]["predicted"]
+    _, found, _ = run(str(folder), "--predicted", predicted, "--most", "1")
+    assert found == [row for row in rows if row["predicted"] == predicted][:1]
+
+
+def test_the_test_images_of_a_data_set(folder, tmp_path):
+    tiny.classifier(classes=tuple(sorted(tiny.CLASSES))).save_pretrained(tmp_path / "sorted")
+    flags = ["--most", "2", "--out", str(tmp_path / "out"), *QUICK]
+    data = ["--data", f"folder:{folder}", "--checkpoint", str(tmp_path / "sorted")]
+    assert cli.main(["explain", *data, *flags]) == 0
+    assert (tmp_path / "out/0002/figure.png").exists() and not (tmp_path / "out/0003").exists()
+    assert "The table shows 2 of them" in (tmp_path / "out/index.html").read_text()
+
+
+def test_a_bad_picture_does_not_hold_up_the_others(run, folder):
+    (folder / "red/broken.png").write_text("no picture")
+    code, rows, told = run(str(folder), "--most", "1")
+    assert code == 2 and len(rows) == 1 and "broken.png: The file is not an image" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "expected images, or --data NAME"),
+        (["PICTURES", "--data", "svhn"], "expected images, or --data NAME"),
+        (["PICTURES", "--most", "0"], "--most: expected at least 1, received 0"),
+        (["PICTURES", "--label", "violet"], "--label: expected one of red, green, blue"),
+        (["PICTURES/red", "PICTURES", "--sort", "trust"], "does not tell the trust"),
+        (["--data", "folder:PICTURES", "--crop", "0", "0", "9", "9"], "--crop: images of a data set"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_sentence(run, folder, arguments, said):
+    code, rows, told = run(*(one.replace("PICTURES", str(folder)) for one in arguments))
+    assert (code, rows) == (2, []) and said in told and told.count("\n") == 1
+
+
+def test_wrong_ones_need_labels(run, folder, tmp_path):
+    for picture in folder.glob("*/*.png"):
+        picture.rename(tmp_path / picture.name)
+    code, _, told = run(*map(str, sorted(tmp_path.glob("*.png"))), "--wrong")
+    assert code == 2 and "no image has a label" in told
