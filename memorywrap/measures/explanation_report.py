@@ -25,6 +25,7 @@ from memorywrap.explanation.methods import METHODS, Case, Maps, has_baseline, me
 from memorywrap.images import to_unit
 from memorywrap.loading import random_bank
 from memorywrap.measures import explanations as metrics
+from memorywrap.measures.example_report import measure_examples
 from memorywrap.prediction import Prediction
 
 # What deleted pixels become. The picture's own mean colour says the least; plain white is what many
@@ -84,7 +85,7 @@ def measure_explanations(
 
     Returns:
         "test" (images in it), "sizes", "agreement", "completeness", "methods", "memory_deletion",
-        "randomisation" and "culprits": numbers and lists of them, fit for JSON.
+        "randomisation", "culprits" and "examples": numbers and lists of them, fit for JSON.
 
     Raises:
         ValueError: a model without a bank.
@@ -101,7 +102,11 @@ def measure_explanations(
         "methods": lambda: _methods(classifier, predictions, sizes, seed),
         "randomisation": lambda: _randomisation(classifier, predictions[: sizes.perturbed], seed),
         "culprits": lambda: _culprits(classifier, predictions, train, sizes, seed),
-    }
+        "examples": lambda: measure_examples(
+            classifier, test, train, redraws=sizes.redraws, planted=sizes.planted, images=sizes.curves,
+            seed=seed,
+        ),
+    }  # fmt: skip
     found: dict[str, Any] = {"test": len(test), "sizes": asdict(sizes)}
     bar = tqdm(parts.items(), disable=not progress)
     for name, run in bar:

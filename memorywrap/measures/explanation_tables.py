@@ -24,6 +24,8 @@ def markdown(report: dict[str, Any]) -> str:
         _methods_table(report, sizes),
         _memory_deletion_table(report, sizes),
         _culprits_table(report, sizes),
+        _votes_table(report, sizes),
+        _rules_table(report, sizes),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
@@ -101,7 +103,46 @@ def _culprits_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
         "| --- | ---: |",
     ]
     for how, areas in report["culprits"]["areas"].items():
-        lines.append(f"| {how} | {np.mean(areas):.3f} ± {np.std(areas):.3f} |")
+        lines.append(f"| {how} | {_number(areas)} |")
+    return lines
+
+
+def _votes_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    lines = [
+        f"What the majority of the used samples says, over all {report['test']:,} test images and "
+        f"{sizes.redraws} redrawn banks:",
+        "",
+        "| votes of the samples | right | the same as the model |",
+        "| --- | ---: | ---: |",
+    ]
+    for what, told in report["examples"]["votes"].items():
+        lines.append(f"| as {what} | {_spread(told['right'])} | {_spread(told['same'])} |")
+    return lines
+
+
+def _rules_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
+    found = report["examples"]
+    without, marked = (_spread(found["answered"][name]) for name in ("without", "with"))
+    lines = [
+        f"Examples by what chooses them. Non-representativeness (less is better) over the "
+        f"{_spread(found['with_example'])} of all test images for which every rule finds an example, and how "
+        f"many of the memory's samples are among the first five of any; how well planted samples are found "
+        f"with {sizes.curves} images (area under precision and recall): marked ones of one class by marked "
+        f"images of others, of which {marked} are answered as that class ({without} without the mark), and "
+        f"pictures of none of the classes by other such pictures:",
+        "",
+        "| rule | input non-representativeness | prediction non-representativeness | cardinality "
+        "| shortcut | mixed data |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for rule in found["shortcut"]:
+        of_rule = found["rules"].get(rule, {})
+        planted = [found[kind] and found[kind][rule] for kind in ("shortcut", "mixed")]
+        numbers = [of_rule.get("input"), of_rule.get("prediction")]
+        cells = ["" if values is None else _number(values) for values in numbers]
+        cells.append(_spread(of_rule["cardinality"]) if of_rule else "")
+        cells += ["" if values is None else _number(values) for values in planted]
+        lines.append(f"| {rule} | {' | '.join(cells)} |")
     return lines
 
 
@@ -146,6 +187,10 @@ def _difference(areas: Sequence[float], chance: Sequence[float]) -> str:
     if len(apart) < 2:
         return f"{apart.mean():+.3f}"
     return f"{apart.mean():+.3f} ± {apart.std(ddof=1) / len(apart) ** 0.5:.3f}"
+
+
+def _number(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
 
 
 def _spread(values: Sequence[float | None]) -> str:
