@@ -44,7 +44,9 @@ def report() -> dict:
         "culprits": {"areas": {"by weight": [0.75, 1.0]}, "steps": [15] * 7 + [39]},
         "examples": {
             "votes": {"predicted": {"right": [0.5, 0.7], "same": [0.9, 0.9]}},
-            "rules": {"nearest": {"input": [1, 2], "prediction": [0.25, 0.25], "cardinality": [1.0]}},
+            "rules": {
+                "nearest": {"input": [1, 2], "prediction": [0.25, 0.25], "cardinality": [1.0]}
+            },
             "with_example": [0.75, 0.85],
             "shortcut": {"nearest": [0.25, 0.75], "contribution": [0.5, 0.5]},
             "mixed": None,
@@ -91,7 +93,9 @@ def test_examples_by_rule_by_hand(report):
     assert "| as predicted | 60.0 ± 10.0 % | 90.0 ± 0.0 % |" in text
     assert "| nearest | 1.500 ± 0.500 | 0.250 ± 0.000 | 100.0 ± 0.0 % | 0.500 ± 0.250 |  |" in text
     assert "| contribution |  |  |  | 0.500 ± 0.000 |  |" in text
-    assert "of which 40.0 ± 0.0 % are answered as that class (10.0 ± 0.0 % without the mark)" in text
+    assert (
+        "of which 40.0 ± 0.0 % are answered as that class (10.0 ± 0.0 % without the mark)" in text
+    )
 
 
 def test_report_is_a_table_and_a_picture(report, tmp_path):
