@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ _OTHER = 1_000_000  # of any other: settings, edits, a drawing
 _PARTS = 20  # of a form
 _ITEMS = 50_000  # lists, objects and their members in JSON, of which each takes a hundred times its bytes
 _PAUSE, _WHOLE = 20, 120  # seconds between two pieces of a body, and for all of it
-_UNFINISHED = 400  # requests whose bodies are on their way
+_UNFINISHED, _OF_ONE = 400, 300  # requests whose bodies are on their way: of all, of one address
 # Requests of one address: a class behind one router is one address.
 _PER_SECOND, _AT_ONCE = 1000, 5000
 _ADDRESSES = 10_000  # that are remembered
@@ -117,7 +118,7 @@ class Guard:
         self.app = app
         given = os.environ.get("MEMORYWRAP_AUTH", "") if password is None else password
         self._password = base64.b64encode(given.encode()) if given else b""
-        self._unfinished = 0
+        self._unfinished: Counter[str] = Counter()  # by address
         # address -> what is left, and since when
         self._buckets: dict[str, tuple[float, float]] = {}
 
@@ -162,8 +163,7 @@ class Guard:
 
     def _admit(self, scope: Message, headers: dict[bytes, bytes]) -> None:
         """Raises `Refused` for whoever does not get in."""
-        address = (scope.get("client") or ("",))[0]
-        if not self._in_time(address):
+        if not self._in_time(_address(scope)):
             raise Refused(
                 429,
                 "Too many requests from this address: please wait a moment.",
@@ -202,7 +202,8 @@ class Guard:
         self, scope: Message, headers: dict[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         """Passes a request on whose body is read within bounds of size and time."""
-        if self._unfinished >= _UNFINISHED:
+        address = _address(scope)
+        if self._unfinished.total() >= _UNFINISHED or self._unfinished[address] >= _OF_ONE:
             raise Refused(
                 503,
                 "Many people are uploading right now: please try again.",
@@ -215,7 +216,12 @@ class Guard:
             raise Refused(400, "A request has one content type.")
         is_json = not path.startswith(("/v1/", f"{_GRADIO}/upload"))
         body = _Body(receive, headers, is_upload=is_upload, is_json=is_json)
-        self._unfinished += 1
+        self._unfinished[address] += 1
+
+        def finish() -> None:
+            self._unfinished[address] -= 1
+            if not self._unfinished[address]:
+                del self._unfinished[address]
 
         async def receive_on() -> Message:
             was_done = body.done
@@ -223,13 +229,13 @@ class Guard:
                 return await body.receive()
             finally:
                 if body.done and not was_done:
-                    self._unfinished -= 1
+                    finish()
 
         try:
             await self.app(scope, receive_on, send)
         finally:
             if not body.done:
-                self._unfinished -= 1
+                finish()
             if body.refusal is not None:  # which the app may have taken for something else
                 raise body.refusal
 
@@ -292,6 +298,11 @@ class _Body:
         self.done = True
         self.refusal = Refused(status, sentence)
         return self.refusal
+
+
+def _address(scope: Message) -> str:
+    """Where a request comes from; whoever comes through the same router comes from there."""
+    return (scope.get("client") or ("",))[0]
 
 
 def path_of(scope: Message) -> str:

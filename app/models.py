@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from app import metrics
-from app.lanes import Lane
+from app.lanes import Lane, NotNow
 from memorywrap import (
     Explanation,
     MemoryBank,
@@ -26,7 +26,7 @@ from memorywrap import (
     patch_counterfactual,
 )
 from memorywrap.checkpoints.config import Config
-from memorywrap.checkpoints.folder import BANK, CONFIG, CheckpointError, read_config
+from memorywrap.checkpoints.folder import CONFIG, CheckpointError, bank_size, read_config
 from memorywrap.data.banks import bank_at_hand, draw_bank
 from memorywrap.data.sets import DataError, Split, data_title
 from memorywrap.devices import share_arenas, use_threads
@@ -41,6 +41,7 @@ _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
 _LENT = 40  # models of visitors, of some 75 MB each
 _CHECKED = 20  # samples that a model is asked about before it counts as ready
+_LOST = "The server has just lost its accelerator and goes on without it: please ask again."
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
 
@@ -98,6 +99,9 @@ class Models:
         # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
         self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
         self._patches = weakref.WeakKeyDictionary()
+        # Models that the accelerator took with it, and what they were called.
+        self._lost: dict[MemoryWrapClassifier, str] = {}
+        self._moving = threading.Lock()  # the lanes may find that out at once
         self._closed = threading.Event()
         self._warming: threading.Thread | None = None
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
@@ -263,28 +267,60 @@ class Models:
         metrics.WAITING.labels(name).set_function(partial(len, lane))
         return lane
 
-    @staticmethod
     def _predict_together(
-        classifier: MemoryWrapClassifier, inputs: list[torch.Tensor]
+        self, classifier: MemoryWrapClassifier, inputs: list[torch.Tensor]
     ) -> Sequence[Any]:
-        return classifier.predict_inputs(inputs)
+        try:
+            return classifier.predict_inputs(inputs)
+        except torch.AcceleratorError as error:
+            return self._on_processor(classifier, error).predict_inputs(inputs)
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
     ) -> Sequence[Any]:
         what, classifier, settings = kind
-        if what == "explain":
-            return classifier.explain(asked, **dict(settings))
-        classifier.warm_paths(asked)
+        try:
+            if what == "explain":
+                return classifier.explain(asked, **dict(settings))
+            classifier.warm_paths(asked)
+        except torch.AcceleratorError as error:
+            self._on_processor(classifier, error)
+            raise NotNow(_LOST) from error  # what was predicted before lies there
         return asked
 
     def _patch_each(
         self, classifier: MemoryWrapClassifier, asked: list[Prediction]
     ) -> list[PatchCounterfactual | None]:
-        for prediction in asked:
-            if prediction not in self._patches:
-                self._patches[prediction] = patch_counterfactual(classifier, prediction)
+        try:
+            for prediction in asked:
+                if prediction not in self._patches:
+                    self._patches[prediction] = patch_counterfactual(classifier, prediction)
+        except torch.AcceleratorError as error:
+            self._on_processor(classifier, error)
+            raise NotNow(_LOST) from error
         return [self._patches[prediction] for prediction in asked]
+
+    def _on_processor(
+        self, classifier: MemoryWrapClassifier, error: Exception
+    ) -> MemoryWrapClassifier:
+        """The same model on the processor, as all from now on: this process cannot get a lost accelerator
+        back. Models that visitors taught are lost with it."""
+        with self._moving:
+            if self._device != "cpu":
+                _log.error("the accelerator is lost, the processor answers now: %.200s", error)
+                self._device = "cpu"
+                for name, entry in list(self._entries.items()):
+                    if entry.classifier is not None:
+                        self._lost[entry.classifier] = name
+                        entry.classifier = None
+                    if entry.lent:
+                        self.take_back(name)
+        name = self._lost.get(classifier, "")
+        if name not in self._entries:
+            raise ModelError(
+                "The model was lost with the server's accelerator: please teach it again."
+            )
+        return self.get(name)
 
     def edited(self, name: str, edits: Sequence[Edit]) -> MemoryBank:
         """The bank of a model with edits. The model's own stays as it is.
@@ -371,13 +407,7 @@ class Models:
             return len(entry.classifier.bank)
         if entry.needed is not None:
             return int(entry.needed.get("size", 0))
-        from safetensors import SafetensorError, safe_open
-
-        try:  # reads the header only
-            with safe_open(entry.folder / BANK, framework="pt") as file:
-                return int(file.get_slice("labels").get_shape()[0])
-        except (OSError, SafetensorError):
-            return 0
+        return bank_size(entry.folder)
 
 
 def _answers_rightly(classifier: MemoryWrapClassifier) -> bool:

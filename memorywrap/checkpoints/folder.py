@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -193,6 +193,16 @@ def read_config(folder: str | Path) -> Config:
         return Config(**values)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path.parent.name}/{CONFIG}: {error}") from error
+
+
+def bank_size(folder: str | Path) -> int:
+    """How many samples the bank in a checkpoint folder has, of which only the head is read; 0 where there is
+    none that can be read."""
+    try:
+        with safe_open(Path(folder) / BANK, framework="pt") as file:
+            return int(file.get_slice("labels").get_shape()[0])
+    except (OSError, SafetensorError):
+        return 0
 
 
 def _is_required(setting: dataclasses.Field) -> bool:

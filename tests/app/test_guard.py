@@ -271,3 +271,31 @@ def test_nothing_is_counted_under_a_name_that_a_visitor_chose(page):
         for name in ("/v1/mine", "/gradio_api/call/mine"):
             client.get(name)
         assert "mine" not in client.get("/metrics").text
+
+
+def test_one_address_cannot_take_every_place_for_uploads(monkeypatch):
+    monkeypatch.setattr(guard, "_OF_ONE", 1)
+    arriving = asyncio.Event()
+
+    async def slowly():
+        yield b"x"
+        await arriving.wait()
+        yield b"y"
+
+    async def all_of_them() -> list[int]:
+        watched = Guard(echo, "")
+
+        def of(address: str) -> httpx.AsyncClient:
+            transport = httpx.ASGITransport(watched, client=(address, 1))
+            return httpx.AsyncClient(transport=transport, base_url="http://page")
+
+        async with of("10.0.0.1") as one, of("10.0.0.2") as other:
+            first = asyncio.create_task(one.post(UPLOAD, content=slowly()))
+            await asyncio.sleep(0.05)
+            second = await one.post(UPLOAD, content=b"x")
+            third = await other.post(UPLOAD, content=b"x")
+            arriving.set()
+            found = [(await first).status_code, second.status_code, third.status_code]
+            return [*found, (await one.post(UPLOAD, content=b"x")).status_code]
+
+    assert asyncio.run(all_of_them()) == [200, 503, 200, 200]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 
 import pytest
+import tiny
 import torch
 
-from app.lanes import Closed
+from app.lanes import Closed, NotNow
 from app.models import ModelError, Models
 from memorywrap import MemoryWrapClassifier
 
@@ -103,3 +105,34 @@ def test_it_is_ready_once_its_default_model_answers_as_it_should(models):
     models.is_ready = False
     models.warm_up("digits")
     assert not models.is_ready
+
+
+def test_without_its_accelerator_the_processor_answers(models, monkeypatch, caplog):
+    picture = tiny.picture()
+    expected = models.predict("digits", picture, None)
+    lost = models.get("digits")
+    monkeypatch.setattr(models, "_device", "cuda")
+    models.lend("taught", copy.copy(lost))
+    taught = models.get("taught")
+    works = MemoryWrapClassifier.predict_inputs
+
+    def predict_inputs(self, *arguments):
+        if self in (lost, taught):
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        return works(self, *arguments)
+
+    def explain(self, *_, **__):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(MemoryWrapClassifier, "predict_inputs", predict_inputs)
+    answer = models.predict("digits", picture, None)
+    assert answer.probabilities == pytest.approx(expected.probabilities)
+    assert models.get("digits") is not lost and models.get("digits").device.type == "cpu"
+    assert caplog.text.count("accelerator is lost") == 1
+    with pytest.raises(ModelError, match="teach it again"):
+        models.answers.submit(taught, lost.input(picture)).result()
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryWrapClassifier, "explain", explain)
+        with pytest.raises(NotNow, match="please ask again"):
+            models.explain(lost, expected)
+    assert models.explain(models.get("digits"), answer).prediction is answer
