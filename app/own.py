@@ -14,6 +14,8 @@ from typing import ClassVar
 from app.lanes import NotNow
 from app.models import Models
 from memorywrap import MemoryWrapClassifier
+from memorywrap.encoders import Projected
+from memorywrap.training.teaching import pretrained
 
 MOST_CLASSES, LONGEST_NAME = 10, 40
 
@@ -91,6 +93,7 @@ class Lent:
         pictures: Mapping[str, Sequence[bytes]],
         folder: Path,
     ):
+        _share_weights(classifier)
         self.name = f"yours-{secrets.token_hex(16)}"
         models.lend(self.name, classifier)
         weakref.finalize(self, models.take_back, self.name)
@@ -107,3 +110,11 @@ class Lent:
                 for number, file in enumerate(files):
                     archive.writestr(f"pictures/{folder_name}/{number:03}.jpg", file)
         shutil.rmtree(own / "model")
+
+
+def _share_weights(classifier: MemoryWrapClassifier) -> None:
+    """Let a taught model read the one copy of its encoder's weights that there is: nobody trains it here."""
+    encoder = classifier.encoder
+    if isinstance(encoder, Projected):
+        shared, _ = pretrained(classifier.config.encoder)
+        encoder.encoder.load_state_dict(shared.state_dict(), assign=True)

@@ -42,7 +42,7 @@ class Page(NamedTuple):
         return found
 
 
-def memory_of(pid: int, what: str) -> float:
+def memory_of(pid: int, what: str = "VmRSS") -> float:
     """Megabytes of a process; 0 where it has ended or the system does not tell."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

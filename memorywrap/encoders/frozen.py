@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import weakref
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from memorywrap.encoders.photo import PhotoEncoder, Projected
+
+_FOLDED: weakref.WeakValueDictionary[Any, nn.Module] = weakref.WeakValueDictionary()
 
 
 class Weights:
@@ -162,8 +165,15 @@ def folded(encoder: nn.Module) -> nn.Module:
     and normalisation: an average does not mind a scale and a shift, nor does a maximum while the
     scale is positive.
     """
+    if isinstance(encoder, Projected):
+        projected = copy.copy(encoder)
+        projected._modules = {  # its own, so that the encoder that was given keeps what it has
+            "encoder": _folded_once(encoder.encoder),
+            "projection": copy.deepcopy(encoder.projection),
+        }
+        return projected.eval().requires_grad_(False)
     encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-    if isinstance(encoder, (PhotoEncoder, Projected)):
+    if isinstance(encoder, PhotoEncoder):
         encoder.fold()
     for block in [module for module in encoder.modules() if isinstance(module, nn.Sequential)]:
         for place, norm in enumerate(block):
@@ -185,6 +195,18 @@ def folded(encoder: nn.Module) -> nn.Module:
             ):
                 block[place - 1], block[place] = _joined(convolution, pool), nn.Identity()
     return encoder
+
+
+def _folded_once(encoder: nn.Module) -> nn.Module:
+    """`folded` of what is projected: one copy for all that have the same weights, as the taught models of a
+    class have."""
+    tensors = tensors_of(encoder)
+    kinds = sorted({(str(tensor.device), str(tensor.dtype)) for tensor in tensors})
+    key = (type(encoder), Weights(tensors).fingerprint, tuple(kinds))
+    found = _FOLDED.get(key)
+    if found is None:
+        found = _FOLDED[key] = folded(encoder)
+    return found
 
 
 def _can_join(convolution: nn.Conv2d, pool: nn.AvgPool2d) -> bool:

