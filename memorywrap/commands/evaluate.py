@@ -13,7 +13,13 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_download, add_machine
 from memorywrap.data.sets import Split, data_names, describe, load_test
 from memorywrap.devices import use_threads
-from memorywrap.measures import accuracy, explanation_report, explanation_tables, reliance
+from memorywrap.measures import (
+    accuracy,
+    counterfactuals,
+    explanation_report,
+    explanation_tables,
+    reliance,
+)
 from memorywrap.measures.explanation_report import Sizes
 from memorywrap.measures.patches import measure_patches
 from memorywrap.measures.reports import write_report
@@ -56,11 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model trained independently: how often their pieces change its answer as well",
     )
     parser.add_argument(
+        "--counterfactuals",
+        action="store_true",
+        help="compare memory samples and pieces with counterfactuals of a search (IM1, IM2), which takes "
+        "minutes",
+    )
+    parser.add_argument(
         "--images",
         type=int,
         default=200,
         metavar="N",
-        help="test images to explain, or to look for pieces in, at most (default: 200)",
+        help="test images to explain, or to look for counterfactuals of, at most (default: 200)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_machine(parser)
@@ -76,8 +88,8 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.explanations is not None and not classifier.has_memory:
         raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
-    if options.patches and not classifier.has_memory:
-        raise ValueError("--patches: this model has no memory that pieces could come from")
+    if (options.patches or options.counterfactuals) and not classifier.has_memory:
+        raise ValueError("this model has no memory that counterfactuals could come from")
     if options.second is not None and not options.patches:
         raise ValueError("--second: it is asked about patch counterfactuals: add --patches")
     config = classifier.config
@@ -120,6 +132,14 @@ def run(options: argparse.Namespace) -> int:
         result["patches"] = _measure_patches(options, classifier, test)
         if not options.json:
             print(_patches_text(result["patches"]), flush=True)
+    if options.counterfactuals:
+        train = loading.training_images(config, loading.DRAWN_FROM, fetch=options.download)
+        compared = counterfactuals.measure_counterfactuals(
+            classifier, test, train, images=options.images, seed=options.seed or 0
+        )
+        result["counterfactuals"] = compared
+        if not options.json:
+            print("\n" + counterfactuals.markdown(compared), end="", flush=True)
     if options.explanations is not None:
         report = _measure_explanations(options, classifier, test)
         result["explanations"] = report
