@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from memorywrap.encoders.registry import register_encoder
@@ -48,7 +50,17 @@ def _mobilenet_v2_cifar() -> nn.Module:
 def _resnet18() -> nn.Module:
     from torchvision import models
 
-    network = models.resnet18(weights=None)
+    return _small_resnet(models.resnet18(weights=None))
+
+
+@register_encoder("resnet34")
+def _resnet34() -> nn.Module:
+    from torchvision import models
+
+    return _small_resnet(models.resnet34(weights=None))
+
+
+def _small_resnet(network: Any) -> nn.Module:
     network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     network.maxpool = nn.Identity()  # 32 x 32 leaves room for three of the five halvings
     return _headless(network, "fc")
@@ -62,6 +74,29 @@ def _efficientnet_b0() -> nn.Module:
     network.features[0][0].stride = (1, 1)
     network.features[2][0].block[1][0].stride = (1, 1)
     return _headless(network, "classifier")
+
+
+@register_encoder("efficientnet_b0_320")
+def _efficientnet_b0_320() -> nn.Module:
+    """EfficientNet-B0 as the paper's repository has it: it ends with the last block, at 320 numbers, and with
+    dropout."""
+    from torchvision import models
+
+    network = models.efficientnet_b0(weights=None)
+    network.features[0][0].stride = (1, 1)
+    features = nn.Sequential(*network.features[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return _announced(nn.Sequential(features, nn.Dropout(0.2)), 320)
+
+
+@register_encoder("shufflenet_v2_x0_5")
+def _shufflenet_v2_x0_5() -> nn.Module:
+    """The half-width ShuffleNet V2 of the paper's repository."""
+    from torchvision import models
+
+    network = models.shufflenet_v2_x0_5(weights=None)
+    network.conv1[0].stride = (1, 1)
+    network.maxpool = nn.Identity()
+    return _headless(network, "fc")
 
 
 @register_encoder("shufflenet_v2")
@@ -84,6 +119,17 @@ def _densenet121() -> nn.Module:
     return _headless(network, "classifier")
 
 
+@register_encoder("densenet121_growth12")
+def _densenet121_growth12() -> nn.Module:
+    """The narrow DenseNet of the paper's repository: as deep as DenseNet-121, growing by 12 channels, not 32."""
+    from torchvision import models
+
+    network = models.DenseNet(growth_rate=12, block_config=(6, 12, 24, 16), num_init_features=24)
+    network.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
+    network.features.norm0 = network.features.relu0 = network.features.pool0 = nn.Identity()
+    return _headless(network, "classifier")
+
+
 @register_encoder("googlenet")
 def _googlenet() -> nn.Module:
     from torchvision import models
@@ -102,6 +148,17 @@ def _vit() -> nn.Module:
 
     network = models.VisionTransformer(
         image_size=32, patch_size=4, num_layers=6, num_heads=4, hidden_dim=256, mlp_dim=512
+    )
+    return _headless(network, "heads")
+
+
+@register_encoder("vit_7x384")
+def _vit_7x384() -> nn.Module:
+    """The vision transformer of the paper's journal version: 7 layers of 384, 12 heads, 8 x 8 patches."""
+    from torchvision import models
+
+    network = models.VisionTransformer(
+        image_size=32, patch_size=4, num_layers=7, num_heads=12, hidden_dim=384, mlp_dim=384
     )
     return _headless(network, "heads")
 

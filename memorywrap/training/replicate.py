@@ -84,6 +84,25 @@ def _evidence(data: str, sizes: tuple[int | None, ...]) -> tuple[Row, ...]:
 
 
 _MOBILENET = "mobilenet_v2_cifar"  # as the paper's repository has it
+_OTHERS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("resnet18", ()),
+    ("efficientnet_b0_320", ()),
+    ("shufflenet_v2_x0_5", ()),
+    ("densenet121_growth12", ()),
+    ("googlenet", ()),
+    ("wide_resnet28_10", ()),
+    # Of its recipe, AutoAugment, CutMix, MixUp and label smoothing are not here.
+    (
+        "vit_7x384",
+        (
+            ("optimizer", "adamw"),
+            ("learning_rate", "0.001"),
+            ("schedule", "cosine"),
+            ("warmup", "0.025"),
+            ("epochs", "200"),
+        ),
+    ),
+)
 _PARTS = Row("cifar10", "memory-wrap", 2000, "fast", "whitened")
 
 TABLES: dict[str, tuple[Row, ...]] = {
@@ -92,6 +111,16 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "paper-cinic10": _rows("cinic10", "paper", _MOBILENET, _PAPER_SIZES),
     # What torchvision's network and its initial weights make of the same recipe.
     "paper-svhn-torchvision": _rows("svhn", "paper", "mobilenet_v2", (1000, 2000)),
+    # The other networks of the paper and of its journal version, in the sizes that they have there.
+    "paper-encoders": tuple(
+        Row("svhn", variant, 1000, "paper", encoder, settings)
+        for encoder, settings in _OTHERS
+        for variant in ("std", "memory-wrap")
+    )
+    # Is it only more parameters? Plain networks that have more of them.
+    + tuple(
+        Row("svhn", "std", 1000, "paper", encoder) for encoder in ("resnet34", "shufflenet_v2")
+    ),
     "fast-cifar10": _rows("cifar10", "fast", "whitened", (1000, 2000, 5000, None)),
     "fast-svhn": _rows("svhn", "fast", "whitened", (1000, 2000)),
     "evidence-cifar10": _evidence("cifar10", (1000, 2000, 5000)),
