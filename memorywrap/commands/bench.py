@@ -20,19 +20,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--markdown", action="store_true", help="print the table for a document")
     parser.add_argument("--http", action="store_true", help="also time the page, started for it")
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="(default: 30)")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[], metavar="N", help="also N images at once"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="(default: one per core)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add_checkpoint(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
-    if options.repeats < 1:
-        raise ValueError(f"--repeats: expected at least 1, received {options.repeats}")
+    for name, number in (
+        ("--repeats", options.repeats),
+        *(("--batches", n) for n in options.batches),
+    ):
+        if number < 1:
+            raise ValueError(f"{name}: expected at least 1, received {number}")
     use_threads(options.threads)
     if options.http and not Path(options.checkpoint).is_dir():
         raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
-    classifier = load(options, device="cpu")
-    report = bench(classifier, repeats=options.repeats)
+    classifier = load(options, device=options.device)
+    report = bench(classifier, repeats=options.repeats, batches=options.batches)
     if options.http:
         report.milliseconds |= _times_of_the_page(options.checkpoint, options.repeats)
     if options.json:

@@ -131,12 +131,15 @@ _WARM = "explanation, paths of the memory prepared"
 _PUBLISHED = "explanation, published procedure"
 
 
-def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
+def bench(
+    classifier: MemoryWrapClassifier, *, repeats: int = 30, batches: Sequence[int] = ()
+) -> Report:
     """Time a classifier on inputs made from its own bank.
 
     Args:
         classifier: in evaluation mode, with a bank.
         repeats: of the short measurements.
+        batches: so many images at once as well, each time.
 
     Raises:
         ValueError: the classifier has no memory bank.
@@ -156,6 +159,8 @@ def bench(classifier: MemoryWrapClassifier, *, repeats: int = 30) -> Report:
     _time_explanations(report, classifier, predictions)
     published = report.time(_PUBLISHED, lambda i: _published(classifier, predictions[i]), _INPUTS)
     report.completeness_errors["published procedure"] = published
+    for size in batches:
+        _time_batch(report, classifier, predictions, size, repeats)
     return report
 
 
@@ -248,6 +253,41 @@ def _time_explanations(
         lambda _: explain(requests, classifier.head, common),
         2,
         _TOGETHER,
+    )
+
+
+def _time_batch(
+    report: Report,
+    classifier: MemoryWrapClassifier,
+    predictions: Sequence[Prediction],
+    size: int,
+    repeats: int,
+) -> None:
+    """Answers and explanations of so many images at once, per image, the paths of the memory prepared; the
+    encoder also in bfloat16 and compiled, where there is a GPU for that."""
+    some = [predictions[i % _INPUTS] for i in range(size)]
+    pixels = torch.stack([one.pixels for one in some])
+    images, embed = to_unit(pixels, classifier.device), classifier.frozen.embed
+
+    def timed(what: str, work: Callable[[], Any], times: int) -> None:
+        work()  # the first chooses kernels, and compiles
+        report.time(f"{what}, {size} at once, per image", lambda _: work(), times, size)
+
+    with torch.no_grad():
+        timed("encoder", lambda: embed(images), repeats)
+        if classifier.device.type == "cuda":
+            compiled = torch.compile(embed)
+            timed("encoder compiled", lambda: compiled(images), repeats)
+            with torch.autocast("cuda", torch.bfloat16):
+                timed("encoder in bfloat16", lambda: embed(images), repeats)
+    timed("classification", lambda: classifier.predict_inputs(list(pixels)), repeats)
+    timed("explanation", lambda: classifier.explain(some), 2)
+    published = min(size, _INPUTS)  # it goes image by image, whatever comes with it
+    report.time(
+        f"published procedure, {size} at once, per image",
+        lambda _: [_published(classifier, one) for one in some[:published]],
+        1,
+        published,
     )
 
 
