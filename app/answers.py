@@ -117,7 +117,7 @@ def edited(
 def classify(models: Models, name: str, image: Image.Image, box: Box | None) -> Prediction:
     """The prediction for a part of an image; the suggested square when none is given."""
     prediction = models.predict(
-        name, image, models.get(name).suggest_box(image) if box is None else box
+        name, image, models.suggest_boxes(name, image)[0] if box is None else box
     )
     refuse_plain(prediction.pixels)
     return prediction

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -35,11 +35,12 @@ from memorywrap.images import Box
 from memorywrap.loading import load_classifier, random_bank, training_images
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 # Done together at most, and waiting at most: of answers and of maps, which take ten times as long.
 _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
-_LENT = 40  # models of visitors, of some 75 MB each
+_LENT = 40  # models of visitors, of some 25 MB each
 _CHECKED = 20  # samples that a model is asked about before it counts as ready
 _LOST = "The server has just lost its accelerator and goes on without it: please ask again."
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
@@ -99,9 +100,6 @@ class Models:
         # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
         self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
         self._patches = weakref.WeakKeyDictionary()
-        # Models that the accelerator took with it, and what they were called.
-        self._lost: dict[MemoryWrapClassifier, str] = {}
-        self._moving = threading.Lock()  # the lanes may find that out at once
         self._closed = threading.Event()
         self._warming: threading.Thread | None = None
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
@@ -186,6 +184,8 @@ class Models:
         """
         entry = self._entry(name)
         with entry.loading:
+            if entry.classifier is not None and self._is_lost(entry.classifier):
+                entry.classifier = None
             if entry.classifier is None:
                 if entry.needed is not None and not bank_at_hand(entry.needed):
                     wanted = (
@@ -197,7 +197,7 @@ class Models:
                         f"The model {name} has no memory bank yet: its data set {wanted}"
                     )
                 try:
-                    entry.classifier = load_classifier(entry.folder, device=self._device)
+                    entry.classifier = self._loaded(entry.folder)
                 except DataError as error:
                     _log.error("the bank of %s cannot be drawn: %s", name, error)
                     raise ModelError(
@@ -210,7 +210,7 @@ class Models:
                     raise ModelError(
                         f"The model {name} cannot be loaded: its checkpoint is damaged."
                     ) from error
-        return entry.classifier
+            return entry.classifier
 
     def predict(self, name: str, image: Image.Image, box: Box | None) -> Prediction:
         """The prediction for a part of an image, made together with those that others wait for.
@@ -219,8 +219,15 @@ class Models:
             ModelError: as `get`.
             NotNow: too many wait, or a page that is being closed.
         """
-        classifier = self.get(name)
-        return self.answers.submit(classifier, classifier.input(image, box)).result()
+        return self.answers.submit(name, self.get(name).input(image, box)).result()
+
+    def suggest_boxes(self, name: str, image: Image.Image) -> list[Box]:
+        """Squares of an image to classify, the first guess first.
+
+        Raises:
+            ModelError: as `get`.
+        """
+        return self._surely(name, lambda classifier: classifier.suggest_boxes(image))
 
     def explain(
         self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
@@ -243,7 +250,7 @@ class Models:
                 "This model has no memory, so there is nothing to explain by examples."
             )
         kind = ("explain", classifier, tuple(sorted(settings.items())))
-        return self.maps.submit(kind, prediction)
+        return self.maps.submit(kind, _readable(classifier, prediction))
 
     def patch(
         self, classifier: MemoryWrapClassifier, prediction: Prediction
@@ -259,7 +266,7 @@ class Models:
         self, classifier: MemoryWrapClassifier, prediction: Prediction
     ) -> Future[PatchCounterfactual | None]:
         """`patch`, begun beside what is done next."""
-        return self.patches.submit(classifier, prediction)
+        return self.patches.submit(classifier, _readable(classifier, prediction))
 
     @staticmethod
     def _lane(name: str, work: Callable[..., Sequence[Any]], most: int, room: int) -> Lane:
@@ -267,13 +274,8 @@ class Models:
         metrics.WAITING.labels(name).set_function(partial(len, lane))
         return lane
 
-    def _predict_together(
-        self, classifier: MemoryWrapClassifier, inputs: list[torch.Tensor]
-    ) -> Sequence[Any]:
-        try:
-            return classifier.predict_inputs(inputs)
-        except torch.AcceleratorError as error:
-            return self._on_processor(classifier, error).predict_inputs(inputs)
+    def _predict_together(self, name: str, inputs: list[torch.Tensor]) -> Sequence[Any]:
+        return self._surely(name, lambda classifier: classifier.predict_inputs(inputs))
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
@@ -284,8 +286,8 @@ class Models:
                 return classifier.explain(asked, **dict(settings))
             classifier.warm_paths(asked)
         except torch.AcceleratorError as error:
-            self._on_processor(classifier, error)
-            raise NotNow(_LOST) from error  # what was predicted before lies there
+            self._lose(error)
+            raise NotNow(_LOST) from error
         return asked
 
     def _patch_each(
@@ -296,31 +298,34 @@ class Models:
                 if prediction not in self._patches:
                     self._patches[prediction] = patch_counterfactual(classifier, prediction)
         except torch.AcceleratorError as error:
-            self._on_processor(classifier, error)
+            self._lose(error)
             raise NotNow(_LOST) from error
         return [self._patches[prediction] for prediction in asked]
 
-    def _on_processor(
-        self, classifier: MemoryWrapClassifier, error: Exception
-    ) -> MemoryWrapClassifier:
-        """The same model on the processor, as all from now on: this process cannot get a lost accelerator
-        back. Models that visitors taught are lost with it."""
-        with self._moving:
-            if self._device != "cpu":
-                _log.error("the accelerator is lost, the processor answers now: %.200s", error)
-                self._device = "cpu"
-                for name, entry in list(self._entries.items()):
-                    if entry.classifier is not None:
-                        self._lost[entry.classifier] = name
-                        entry.classifier = None
-                    if entry.lent:
-                        self.take_back(name)
-        name = self._lost.get(classifier, "")
-        if name not in self._entries:
-            raise ModelError(
-                "The model was lost with the server's accelerator: please teach it again."
-            )
-        return self.get(name)
+    def _surely(self, name: str, work: Callable[[MemoryWrapClassifier], _Result]) -> _Result:
+        """The work of a model, on the processor where the accelerator is lost."""
+        try:
+            return work(self.get(name))
+        except torch.AcceleratorError as error:
+            self._lose(error)
+            return work(self.get(name))
+
+    def _loaded(self, folder: Path) -> MemoryWrapClassifier:
+        try:
+            return load_classifier(folder, device=self._device)
+        except torch.AcceleratorError as error:
+            self._lose(error)
+            return load_classifier(folder, device=self._device)
+
+    def _lose(self, error: Exception) -> None:
+        """The accelerator is lost, and this process cannot get it back: all models run on the processor from
+        now on, as those do that visitors taught."""
+        if self._device != "cpu":
+            _log.error("the accelerator is lost, the processor answers now: %.200s", error)
+            self._device = "cpu"
+
+    def _is_lost(self, classifier: MemoryWrapClassifier) -> bool:
+        return self._device == "cpu" and classifier.device.type != "cpu"
 
     def edited(self, name: str, edits: Sequence[Edit]) -> MemoryBank:
         """The bank of a model with edits. The model's own stays as it is.
@@ -408,6 +413,14 @@ class Models:
         if entry.needed is not None:
             return int(entry.needed.get("size", 0))
         return bank_size(entry.folder)
+
+
+def _readable(classifier: MemoryWrapClassifier, prediction: Prediction) -> Prediction:
+    """The prediction, made anew where its memory lies on an accelerator that the model left."""
+    bank = prediction.bank
+    if bank is None or bank.embeddings.device.type == classifier.device.type:
+        return prediction
+    return classifier.predict_inputs([prediction.pixels])[0]
 
 
 def _answers_rightly(classifier: MemoryWrapClassifier) -> bool:

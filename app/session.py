@@ -93,7 +93,7 @@ class Subject:
             if prediction is None:
                 image = self.image()
                 if box is None:
-                    guesses = guesses or tuple(classifier.suggest_boxes(image))
+                    guesses = guesses or tuple(models.suggest_boxes(self.model, image))
                     box = guesses[0]
                 prediction = models.predict(self.model, image, box)
                 refuse_plain(prediction.pixels)

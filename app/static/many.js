@@ -29,31 +29,39 @@ async function small(source) {
   return made.toDataURL(Math.max(source.width, source.height) > THUMB ? 'image/jpeg' : 'image/png');
 }
 
-function memoriesOf(model) {
-  if (!memories.has(model)) memories.set(model, fetch(`v1/memory?model=${encodeURIComponent(model)}`).then((found) => found.json()));
-  return memories.get(model);
+// What is asked for once; again where that failed.
+function remembered(address, read) {
+  if (!memories.has(address)) {
+    const asked = asking(address).then(read);
+    memories.set(address, asked);
+    asked.catch(() => memories.delete(address));
+  }
+  return memories.get(address);
 }
 
 async function memory(model, index) {
-  const address = `v1/memory/${index}?model=${encodeURIComponent(model)}`;
-  if (!memories.has(address)) {
-    memories.set(address, fetch(address).then((found) => found.blob()).then(bitmap).then(small));
-  }
-  return { address: await memories.get(address), predicted: (await memoriesOf(model))[index].predicted };
+  const name = encodeURIComponent(model);
+  const all = await remembered(`v1/memory?model=${name}`, (found) => found.json());
+  const read = (found) => found.blob().then(bitmap).then(small);
+  return { address: await remembered(`v1/memory/${index}?model=${name}`, read), predicted: all[index].predicted };
 }
 
-// The answer to one picture; asked again where too many ask.
+// What the server answers; asked again where too many ask.
+async function asking(address, options) {
+  for (let tries = 1; ; tries += 1) {
+    const found = await fetch(address, options);
+    if (found.ok) return found;
+    if (![429, 503].includes(found.status) || tries === TRIES) throw new Error((await found.json()).detail);
+    await wait(1000 * (Number(found.headers.get('retry-after')) || 1));
+  }
+}
+
+// The answer to one picture.
 async function answer(model, image) {
   const canvas = drawn(image, image.width, image.height, SIDE, true);
   const type = Math.max(image.width, image.height) > 128 ? 'image/jpeg' : 'image/png';
   const sent = await new Promise((done) => { canvas.toBlob(done, type, 0.92); });
-  for (let tries = 1; ; tries += 1) {
-    const found = await fetch(`v1/classify?model=${encodeURIComponent(model)}`, { method: 'POST', body: sent });
-    const told = await found.json();
-    if (found.ok) return told;
-    if (![429, 503].includes(found.status) || tries === TRIES) throw new Error(told.detail);
-    await wait(1000 * (Number(found.headers.get('retry-after')) || 1));
-  }
+  return (await asking(`v1/classify?model=${encodeURIComponent(model)}`, { method: 'POST', body: sent })).json();
 }
 
 async function one(picture, { model, classes }) {

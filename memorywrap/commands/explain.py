@@ -24,7 +24,7 @@ from memorywrap.explanation.figures import (
     paper_figure,
 )
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
-from memorywrap.images import ImageError, to_pil
+from memorywrap.images import ImageError, of_side, to_pil
 from memorywrap.measures.pictures import Row, as_csv, as_html, chosen
 from memorywrap.patches import patch_counterfactual
 from memorywrap.prediction import PatchCounterfactual
@@ -83,7 +83,10 @@ def run(options: argparse.Namespace) -> int:
     if not classifier.has_memory:
         raise ValueError("this model has no memory, so there is nothing to explain")
     folder = Path(options.out)
+    chooses = options.wrong or options.label or options.predicted or options.sort
     if len(options.images) == 1 and not Path(options.images[0]).is_dir():
+        if chooses:
+            raise ValueError("--wrong, --label, --predicted and --sort choose among several images")
         return _explain_one(classifier, options, folder)
     classes = classifier.config.classes
     for name, class_ in (("--label", options.label), ("--predicted", options.predicted)):
@@ -146,9 +149,12 @@ def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> l
         raise ValueError("--crop: images of a data set are seen whole")
     classes = classifier.config.classes
     _, test = load_test(options.data, classes, fetch=options.download)
-    predictions = classifier.predict_inputs(list(test.images))
-    if options.without:
-        predictions = classifier.predict(predictions, without=options.without)
+    try:
+        bank = classifier.require_bank().without(options.without) if options.without else None
+    except IndexError as error:
+        raise ValueError(f"--without: {error}") from error
+    pixels = of_side(test.images, classifier.config.image_size)
+    predictions = classifier.predict_inputs(list(pixels), bank)
     return [
         Row(f"{options.data} {place}", classes[label], prediction)
         for place, (label, prediction) in enumerate(

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split
-from memorywrap.images import to_unit
+from memorywrap.images import of_side, to_unit
 from memorywrap.measures.explanations import random_order
 from memorywrap.patches import patch_counterfactual
 from memorywrap.prediction import Prediction
@@ -181,13 +181,14 @@ def measure_counterfactuals(
         pixels, in [0, 1]) and "seconds", medians over those images.
 
     Raises:
-        ValueError: images that are too large.
+        ValueError: images of another size than the autoencoders take.
     """
     side, classes = classifier.config.image_size, len(classifier.config.classes)
-    if side > _LARGEST:
+    if side > _LARGEST or side % 4:
         raise ValueError(
-            f"counterfactuals are compared for images of up to {_LARGEST} pixels a side"
+            f"counterfactuals are compared for images of up to {_LARGEST} pixels a side, a multiple of 4"
         )
+    train, test = (Split(of_side(part.images, side), part.labels) for part in (train, test))
     chosen = random_order(len(test), seed)[:images]
     predictions = [
         one for one in classifier.predict_inputs(list(test.images[chosen])) if one.rival is not None
@@ -204,7 +205,7 @@ def measure_counterfactuals(
         seen = {class_: train.images[said == class_] for class_ in range(classes)}
         known = {class_: fitted(of) for class_, of in seen.items() if len(of)}
         with torch.no_grad():
-            codes = of_all.encoder(to_unit(train.images))
+            codes = torch.cat([of_all.encoder(to_unit(part)) for part in train.images.split(256)])
         prototypes = torch.stack([
             codes[said == class_].mean(dim=0) if class_ in known else torch.zeros(_LATENT) for class_ in range(classes)
         ])  # fmt: skip

@@ -106,7 +106,9 @@ def _measure_bank(
     asked = examples.Activity(*(part[have] for part in vars(asked).values()))
     for rule, of_images in chosen.items():
         told = found["rules"].setdefault(rule, {})
-        apart = examples.non_representativeness(asked, of_bank, of_images[have])
+        apart: dict[str, float | None] = {"input": None, "prediction": None}
+        if have.any():
+            apart |= examples.non_representativeness(asked, of_bank, of_images[have])
         apart["cardinality"] = examples.cardinality(by_rule[rule], min(_MOST, len(bank)))
         for name, value in apart.items():
             told.setdefault(name, []).append(value)
@@ -121,8 +123,9 @@ def _measure_shortcut(
     images: int,
     seed: int,
 ) -> None:
-    """Half of a class's samples carry a mark, and so do images of other classes: are the samples found that
-    have it?"""
+    """Some of a class's samples, half of them at most, carry a mark, and so do images of other classes: are the
+    samples found that have it? The model has not learned the mark; how many of the images it answers as that
+    class says whether it follows it all the same."""
     class_ = int(bank.labels.mode().values)
     of_class = (bank.labels == class_).nonzero()[:, 0]
     rows = of_class[: max(min(planted, len(of_class) // 2), 1)]

@@ -189,8 +189,9 @@ def _difference(areas: Sequence[float], chance: Sequence[float]) -> str:
     return f"{apart.mean():+.3f} ± {apart.std(ddof=1) / len(apart) ** 0.5:.3f}"
 
 
-def _number(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+def _number(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f} ± {np.std(known):.3f}" if known else ""
 
 
 def _spread(values: Sequence[float | None]) -> str:

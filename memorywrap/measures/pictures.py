@@ -140,8 +140,10 @@ def as_html(
         of: all pictures, where the table shows some of them; so many are right among these.
     """
     every = rows if of is None else of
-    labelled = [row for row in every if row.label is not None and row.prediction is not None]
-    pairs = Counter((row.label, row.predicted) for row in labelled if row in rows)
+    labelled, pairs = (
+        _labelled(every),
+        Counter((row.label, row.predicted) for row in _labelled(rows)),
+    )
     shown = [name for name in classes if any(name in pair for pair in pairs)]
     return _TEMPLATES.get_template("pictures.html.jinja").render(
         rows=rows,
@@ -152,6 +154,10 @@ def as_html(
         right=sum(not row.is_wrong for row in labelled),
         title=title,
     )
+
+
+def _labelled(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.label is not None and row.prediction is not None]
 
 
 def shared(kind: str) -> str:

@@ -263,8 +263,8 @@ def _time_batch(
     size: int,
     repeats: int,
 ) -> None:
-    """Answers and explanations of so many images at once, per image, the paths of the memory prepared; the
-    encoder also in bfloat16 and compiled, where there is a GPU for that."""
+    """Answers and explanations of so many images at once, per image, of `_INPUTS` different ones, the paths of
+    the memory prepared; the encoder also in bfloat16 and compiled, where there is a GPU for that."""
     some = [predictions[i % _INPUTS] for i in range(size)]
     pixels = torch.stack([one.pixels for one in some])
     images, embed = to_unit(pixels, classifier.device), classifier.frozen.embed
@@ -276,19 +276,13 @@ def _time_batch(
     with torch.no_grad():
         timed("encoder", lambda: embed(images), repeats)
         if classifier.device.type == "cuda":
-            compiled = torch.compile(embed)
+            torch._dynamo.reset()  # each size is compiled for itself
+            compiled = torch.compile(embed, dynamic=False)
             timed("encoder compiled", lambda: compiled(images), repeats)
             with torch.autocast("cuda", torch.bfloat16):
                 timed("encoder in bfloat16", lambda: embed(images), repeats)
     timed("classification", lambda: classifier.predict_inputs(list(pixels)), repeats)
     timed("explanation", lambda: classifier.explain(some), 2)
-    published = min(size, _INPUTS)  # it goes image by image, whatever comes with it
-    report.time(
-        f"published procedure, {size} at once, per image",
-        lambda _: [_published(classifier, one) for one in some[:published]],
-        1,
-        published,
-    )
 
 
 def machine() -> dict[str, Any]:

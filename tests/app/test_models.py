@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -23,6 +23,7 @@ def models(page_checkpoints):
 def test_closing_waits_for_the_explanation_under_way_and_lets_none_begin(models, monkeypatch):
     begun, go_on, closed = (threading.Event() for _ in range(3))
     classifier = models.get("digits")
+    prediction = classifier.predict(tiny.picture())
 
     def explain(*_, **__):
         begun.set()
@@ -34,7 +35,7 @@ def test_closing_waits_for_the_explanation_under_way_and_lets_none_begin(models,
         closed.set()
 
     monkeypatch.setattr(MemoryWrapClassifier, "explain", explain)
-    explaining = threading.Thread(target=models.explain, args=(classifier, None))
+    explaining = threading.Thread(target=models.explain, args=(classifier, prediction))
     explaining.start()
     assert begun.wait(30)
     threading.Thread(target=close).start()
@@ -43,7 +44,7 @@ def test_closing_waits_for_the_explanation_under_way_and_lets_none_begin(models,
     assert closed.wait(30)
     explaining.join()
     with pytest.raises(Closed, match="being closed"):
-        models.explain(classifier, None)
+        models.explain(classifier, prediction)
 
 
 def test_closing_ends_the_warming_up_after_the_sample_it_is_at(models, monkeypatch):
@@ -107,32 +108,53 @@ def test_it_is_ready_once_its_default_model_answers_as_it_should(models):
     assert not models.is_ready
 
 
-def test_without_its_accelerator_the_processor_answers(models, monkeypatch, caplog):
-    picture = tiny.picture()
-    expected = models.predict("digits", picture, None)
+@pytest.fixture
+def lost(models, monkeypatch):
+    """The model as if it lay on a GPU that does not answer any more."""
     lost = models.get("digits")
-    monkeypatch.setattr(models, "_device", "cuda")
-    models.lend("taught", copy.copy(lost))
-    taught = models.get("taught")
     works = MemoryWrapClassifier.predict_inputs
 
-    def predict_inputs(self, *arguments):
-        if self in (lost, taught):
-            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
-        return works(self, *arguments)
-
-    def explain(self, *_, **__):
+    def fail(*_, **__):
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
+    def predict_inputs(self, *arguments):
+        return fail() if self is lost else works(self, *arguments)
+
+    def device(self):
+        return torch.device("cuda" if self is lost else "cpu")
+
+    monkeypatch.setattr(models, "_device", "cuda")
+    monkeypatch.setattr(MemoryWrapClassifier, "device", property(device))
     monkeypatch.setattr(MemoryWrapClassifier, "predict_inputs", predict_inputs)
-    answer = models.predict("digits", picture, None)
-    assert answer.probabilities == pytest.approx(expected.probabilities)
-    assert models.get("digits") is not lost and models.get("digits").device.type == "cpu"
+    lost.explain = lost.suggest_boxes = lost.read = fail
+    return lost
+
+
+def test_without_its_accelerator_the_processor_answers(models, lost, caplog):
+    answer = models.predict("digits", tiny.picture(), None)
+    assert len(answer.probabilities) == len(answer.classes)
+    assert models.get("digits") is not lost
     assert caplog.text.count("accelerator is lost") == 1
-    with pytest.raises(ModelError, match="teach it again"):
-        models.answers.submit(taught, lost.input(picture)).result()
-    with monkeypatch.context() as broken:
-        broken.setattr(MemoryWrapClassifier, "explain", explain)
-        with pytest.raises(NotNow, match="please ask again"):
-            models.explain(lost, expected)
     assert models.explain(models.get("digits"), answer).prediction is answer
+
+
+def test_whoever_finds_the_accelerator_lost_the_next_one_is_answered(models, lost):
+    assert models.suggest_boxes("digits", tiny.picture()) and models.get("digits") is not lost
+
+
+def test_what_was_predicted_on_a_lost_accelerator_is_predicted_anew(models, lost):
+    before = tiny.classifier().predict(tiny.picture())
+    with pytest.raises(NotNow, match="please ask again"):
+        models.maps.submit(("explain", lost, ()), before).result()
+    classifier = models.get("digits")
+    bank = replace(classifier.require_bank(), embeddings=torch.empty(20, 256, device="meta"))
+    stale = replace(classifier.predict(tiny.picture()), bank=bank)
+    explanation = models.explain(classifier, stale)
+    assert explanation.prediction.bank.embeddings.device.type == "cpu"
+
+
+def test_models_that_visitors_taught_go_on_without_the_accelerator(models, lost):
+    taught = tiny.classifier()
+    models.lend("taught", taught)
+    models.predict("digits", tiny.picture(), None)
+    assert models.get("taught") is taught

@@ -54,6 +54,7 @@ def test_every_picture_of_a_folder_is_explained_and_the_table_leads_there(run, f
         )
         assert f'<a href="{number:04d}/figure.png">{row["file"]}</a>' in page
         Image.open(one / "memory.png").verify()
+    assert 'class="confusion"' in page and "6 pictures, " in page
 
 
 def test_only_the_wrong_ones_of_a_class_the_least_sure_first(run, folder):
@@ -76,6 +77,12 @@ def test_the_test_images_of_a_data_set(folder, tmp_path):
     assert cli.main(["explain", *data, *flags]) == 0
     assert (tmp_path / "out/0002/figure.png").exists() and not (tmp_path / "out/0003").exists()
     assert "The table shows 2 of them" in (tmp_path / "out/index.html").read_text()
+    explained = json.loads((tmp_path / "out/0001/explanation.json").read_text())
+    gone = explained["memory"][0]["index"]
+    assert cli.main(["explain", *data, *flags, "--without", str(gone)]) == 0
+    again = json.loads((tmp_path / "out/0001/explanation.json").read_text())
+    assert gone not in {sample["index"] for sample in again["memory"]}
+    assert cli.main(["explain", *data, *flags, "--without", "99"]) == 2
 
 
 def test_a_bad_picture_does_not_hold_up_the_others(run, folder):
@@ -92,6 +99,7 @@ def test_a_bad_picture_does_not_hold_up_the_others(run, folder):
         (["PICTURES", "--most", "0"], "--most: expected at least 1, received 0"),
         (["PICTURES", "--label", "violet"], "--label: expected one of red, green, blue"),
         (["PICTURES/red", "PICTURES", "--sort", "trust"], "does not tell the trust"),
+        (["PICTURES/red/0.png", "--wrong"], "choose among several images"),
         (["--data", "folder:PICTURES", "--crop", "0", "0", "9", "9"], "--crop: images of a data set"),
     ],
 )  # fmt: skip

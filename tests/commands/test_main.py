@@ -192,7 +192,7 @@ def test_bench_times_images_at_once(run, monkeypatch):
     code, out, _ = run("bench", "--repeats", "1", "--batches", "2", "--json")
     named = [name for name in json.loads(out)["median_ms"] if "2 at once, per image" in name]
     assert code == 0 and [name.split(",")[0] for name in named] == [
-        "encoder", "classification", "explanation", "published procedure",
+        "encoder", "classification", "explanation",
     ]  # fmt: skip
     code, _, told = run("bench", "--batches", "0")
     assert code == 2 and "--batches: expected at least 1, received 0" in told

@@ -87,7 +87,6 @@ def test_the_other_cells_by_hand(report):
     assert "| by weight | 0.875 ± 0.125 |" in text
 
 
-@pytest.mark.slow
 def test_examples_by_rule_by_hand(report):
     text = markdown(report)
     assert "| as predicted | 60.0 ± 10.0 % | 90.0 ± 0.0 % |" in text
@@ -98,6 +97,7 @@ def test_examples_by_rule_by_hand(report):
     )
 
 
+@pytest.mark.slow
 def test_report_is_a_table_and_a_picture(report, tmp_path):
     text = markdown(report)
     write_report(tmp_path / "new", "report", report, text, draw(report))
