@@ -8,6 +8,7 @@ const say = (words) => { find('.mw-said').textContent = words; };
 const wait = (time) => new Promise((done) => { setTimeout(done, time); });
 const chosen = () => JSON.parse(props.value);
 const memories = new Map(); // address -> thumbnail and predicted class, by promise
+const UNSEEN = { address: '', predicted: '' }; // a memory that cannot be had now
 let values = []; // by REPORT.columns
 let running = 0;
 
@@ -94,11 +95,11 @@ async function one(picture, { model, classes }) {
   if (strongest) {
     const other = told.counterfactual ?? told.contrast;
     Object.assign(value, { memory: strongest.index, memory_predicted: strongest.predicted, memory_weight: strongest.weight });
-    const of = await memory(model, strongest.index);
+    const of = await memory(model, strongest.index).catch(() => UNSEEN);
     cell(row, [thumbnail(of.address, ''), ` ${strongest.predicted}`]);
     cell(row, (100 * strongest.weight).toFixed(1), 'number');
     if (other !== null) {
-      const beside = await memory(model, other);
+      const beside = await memory(model, other).catch(() => UNSEEN);
       Object.assign(value, { other, other_predicted: beside.predicted });
       cell(row, [thumbnail(beside.address, ''), ` ${beside.predicted}`]);
     } else cell(row, '');
