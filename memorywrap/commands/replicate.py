@@ -12,6 +12,7 @@ from memorywrap.commands.shared import add_download, add_machine, add_set, setti
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS
 from memorywrap.training import replicate
+from memorywrap.training.few_shot import READERS
 from memorywrap.training.loop import Interrupted
 from memorywrap.training.replicate import SEEDS, TABLES
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_download(parser)
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="runs per row")
     parser.add_argument("--samples", nargs="+", metavar="N", help="only these rows: 1000 ... all")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--variants", nargs="+", choices=(*VARIANTS, *READERS))
     parser.add_argument("--encoder", choices=tuple(ENCODERS), help="instead of the table's")
     parser.add_argument("--recipe", choices=("fast", "paper"), help="instead of the table's")
     add_set(parser)

@@ -131,7 +131,7 @@ class Trainer:
         self.training, self.run_folder, self.device = training, run, device
         self.processes = processes or Processes()
         self.recipe, self.data = training.recipe, training.data
-        self.model = _network(training, device)
+        self.model = make_network(training, device)
         if not self.recipe.train_encoder:  # what it keeps fixed itself stays so where it learns
             self.model.encoder.requires_grad_(False)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -225,7 +225,7 @@ class Trainer:
         self.step += 1
         # Early averages must forget the initial weights: the decay grows with the steps made.
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        _move(self.averaged, self.model, 1 - decay)
+        move_average(self.averaged, self.model, 1 - decay)
         stop = torch.tensor(float(wish_to_stop), device=self.device)
         count = torch.tensor(float(len(batch.labels)), device=self.device)
         sums = self.processes.total(torch.stack([summed.detach(), right, count, stop]))
@@ -316,7 +316,7 @@ class Trainer:
         return f"loss {loss / count:.3f}, accuracy {100 * right / count:.1f} %" if count else ""
 
 
-def _network(training: Training, device: torch.device) -> MemoryWrapClassifier:
+def make_network(training: Training, device: torch.device) -> MemoryWrapClassifier:
     """The network before the first step: fresh, or with the weights that training begins with."""
     with own_chance(processor := torch.device("cpu")):  # where weights are made
         seed_torch(training.seed, processor)
@@ -334,7 +334,7 @@ def _network(training: Training, device: torch.device) -> MemoryWrapClassifier:
 
 
 @torch.no_grad()
-def _move(averaged: nn.Module, model: nn.Module, share: float) -> None:
+def move_average(averaged: nn.Module, model: nn.Module, share: float) -> None:
     """Move averaged weights, and the normalisation's statistics, by a share of the way to the model's.
 
     torch's AveragedModel copies the weights at its first step and cannot average the statistics where

@@ -14,6 +14,7 @@ from typing import Any
 
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.data.sets import DataError, describe, load_data
+from memorywrap.training.few_shot import READERS, train_and_measure_few_shot
 from memorywrap.training.loop import train_and_measure
 from memorywrap.training.recipes import Recipe, Training, overridden, recipe_for
 from memorywrap.training.runs import RunError, RunFolder, completed
@@ -43,7 +44,8 @@ RATES = ("necessity", "follow_rate", "explanation_accuracy", "counterfactuals")
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: what is trained, once per seed. No `samples` is all of them."""
+    """One row of a table: what is trained, once per seed. No `samples` is all of them. The variant is that of a
+    model, or one of `few_shot.READERS` to compare with."""
 
     data: str
     variant: str
@@ -121,6 +123,17 @@ TABLES: dict[str, tuple[Row, ...]] = {
     + tuple(
         Row("svhn", "std", 1000, "paper", encoder) for encoder in ("resnet34", "shufflenet_v2")
     ),
+    # Networks that answer by the labels of their memory, beside ours.
+    "few-shot-svhn": tuple(
+        Row("svhn", variant, size, "fast", "whitened")
+        for size in (1000, 2000)
+        for variant in ("memory-wrap", "baseline", *READERS)
+    ),
+    "paper-few-shot": tuple(
+        Row("svhn", variant, size, "paper", _MOBILENET)
+        for size in (1000, 2000)
+        for variant in ("memory-wrap", *READERS)
+    ),
     "fast-cifar10": _rows("cifar10", "fast", "whitened", (1000, 2000, 5000, None)),
     "fast-svhn": _rows("svhn", "fast", "whitened", (1000, 2000)),
     "evidence-cifar10": _evidence("cifar10", (1000, 2000, 5000)),
@@ -150,7 +163,7 @@ TABLES["paper"] = (*TABLES["paper-svhn"], *TABLES["paper-cifar10"], *TABLES["pap
 def rows(
     table: str,
     *,
-    variants: Sequence[str] = VARIANTS,
+    variants: Sequence[str] | None = None,
     samples: Sequence[int | None] | None = None,
     encoder: str | None = None,
     recipe: str | None = None,
@@ -171,7 +184,8 @@ def rows(
             settings=(*row.settings, *settings),
         )
         for row in TABLES[table]
-        if (samples is None or row.samples in samples) and row.variant in variants
+        if (samples is None or row.samples in samples)
+        and (variants is None or row.variant in variants)
     ]
     if not found:
         raise ValueError(f"table {table}: no row is left of what was asked for")
@@ -213,14 +227,20 @@ def replicate(
                 continue
             try:
                 data = load_data(row.data, samples=row.samples, seed=seed, fetch=fetch)
+                is_few_shot = row.variant in READERS
                 training = Training(
                     data=data,
                     recipe=_recipe(row, len(data.train)),
                     encoder=row.encoder,
-                    variant=row.variant,
+                    variant="memory-wrap" if is_few_shot else row.variant,
                     seed=seed,
                 )
-                train_and_measure(training, run.path, device=device, progress=progress)
+                if is_few_shot:
+                    train_and_measure_few_shot(
+                        training, row.variant, run.path, device=device, progress=progress
+                    )
+                else:
+                    train_and_measure(training, run.path, device=device, progress=progress)
             except (DataError, RunError) as error:
                 left_out.append(f"{row.folder(seed)} was left out: {error}")
                 continue
