@@ -8,6 +8,7 @@ exposure; Hendrycks et al., arXiv 1812.04606).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -77,21 +78,28 @@ class Nearest:
     known: as good a judge as any, on the features of an encoder that has seen a thousand kinds of things.
 
     Attributes:
-        features: (pictures, dim), of unit length.
-        border: (), the mean cosine similarity below which a picture is unlike everything known.
+        features: (pictures, dim), of these pictures.
+        border: (), the mean similarity below which a picture is unlike everything known.
+        kinds: (kinds, dim + 1), weights and bias by which the encoder told its kinds of things apart; two
+            pictures are the more alike, the more they look like the same kinds. None where that is not known.
     """
 
     features: Tensor
     border: Tensor
+    kinds: Tensor | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
         """As of `Familiarity`, in units of a hundredth of the similarity."""
-        alike = functional.normalize(features.float().cpu(), dim=1) @ self.features.T
-        return 100 * (_nearest(alike) - self.border)
+        return 100 * (_nearest(_signatures(features, self.kinds) @ self._known.T) - self.border)
+
+    @cached_property
+    def _known(self) -> Tensor:
+        return _signatures(self.features, self.kinds)
 
     def tensors(self) -> dict[str, Tensor]:
         """For the checkpoint."""
-        return dict(vars(self))
+        kinds = {} if self.kinds is None else {"kinds": self.kinds}
+        return {"features": self.features, "border": self.border, **kinds}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], dim: int) -> Nearest:
@@ -100,29 +108,49 @@ class Nearest:
         Raises:
             ValueError: a tensor is missing, unknown, of another shape, or not finite.
         """
-        fits = set(tensors) == {"features", "border"}
+        fits = set(tensors) - {"kinds"} == {"features", "border"}
         fits = fits and tensors["features"].ndim == 2 and tensors["features"].shape[1] == dim
         fits = fits and len(tensors["features"]) > 0 and tensors["border"].shape == ()
+        kinds = tensors.get("kinds")
+        fits = fits and (kinds is None or (kinds.ndim == 2 and kinds.shape[1] == dim + 1))
         if not fits or not all(value.isfinite().all() for value in tensors.values()):
             raise ValueError(
-                f"familiarity: expected finite features (pictures, {dim}) and a border"
+                f"familiarity: expected finite features (pictures, {dim}), a border, and kinds (n, {dim + 1}) "
+                "if any"
             )
-        return cls(tensors["features"].float(), tensors["border"].float())
+        return cls(**{name: value.float() for name, value in tensors.items()})
 
 
-def nearest_of(features: Tensor) -> Nearest:
+def nearest_of(features: Tensor, kinds: Tensor | None = None) -> Nearest:
     """From the features (n, dim) of the pictures that a model is taught with: of these, `FEW` are less
     alike to all others than the border.
+
+    Args:
+        features: (n, dim), as the encoder gives them.
+        kinds: see `Nearest`.
 
     Raises:
         ValueError: fewer than two.
     """
     if len(features) < 2:
         raise ValueError(f"features: expected at least 2 pictures, received {len(features)}")
-    unit = functional.normalize(features.float().cpu(), dim=1)
-    others = ~torch.eye(len(unit), dtype=torch.bool)
-    alike = (unit @ unit.T)[others].reshape(len(unit), -1)
-    return Nearest(unit, _nearest(alike).quantile(FEW))
+    features = features.float().cpu()
+    signatures = _signatures(features, kinds)
+    others = ~torch.eye(len(features), dtype=torch.bool)
+    alike = (signatures @ signatures.T)[others].reshape(len(features), -1)
+    return Nearest(features, _nearest(alike).quantile(FEW), kinds)
+
+
+def _signatures(features: Tensor, kinds: Tensor | None) -> Tensor:
+    """What pictures are compared by, (n, numbers) of unit length: their features (n, dim) and, where kinds are
+    known, how much each looks like every kind, squared so that the few that it looks like most count most."""
+    features = features.float().cpu()
+    unit = functional.normalize(features, dim=1)
+    if kinds is None:
+        return unit
+    logits = functional.linear(features, kinds[:, :-1], kinds[:, -1])
+    looks = (logits - logits.mean(dim=1, keepdim=True)).relu().square()
+    return torch.cat([unit, functional.normalize(looks, dim=1)], dim=1) / 2**0.5
 
 
 def _nearest(alike: Tensor) -> Tensor:

@@ -65,6 +65,10 @@ class PhotoEncoder(nn.Module):
     Args:
         photo: what it is.
 
+    Attributes:
+        kinds: (kinds, embedding_dim + 1), weights and bias of the layer by which it told its kinds of things
+            apart when it was trained; None where that is not known, or not loaded. Part of no checkpoint.
+
     Raises:
         PretrainedError: timm is not installed.
     """
@@ -76,6 +80,7 @@ class PhotoEncoder(nn.Module):
         except ImportError as error:
             raise PretrainedError(f"{photo.network}: needs the package timm") from error
         self.photo, self.embedding_dim = photo, photo.embedding_dim
+        self.kinds: Tensor | None = None
         sized = {"img_size": photo.image_size} if photo.network.startswith("vit") else {}
         with torch.random.fork_rng(devices=[]):  # fresh weights draw from chance: nobody's loss
             self.network: Any = timm.create_model(photo.network, num_classes=0, **sized)
@@ -121,11 +126,14 @@ class PhotoEncoder(nn.Module):
         packaged = self.photo is PHOTO["efficientnet_lite0"]
         weights = _packaged() if packaged else self._downloaded()
         wanted = self.network.state_dict()
-        # The same tensors in the same order; what a last layer has beside them is not needed.
+        # The same tensors in the same order; beside them those of a last layer, where it has one.
         shapes = [value.shape for value in weights[: len(wanted)]]
         if shapes != [value.shape for value in wanted.values()]:
             raise PretrainedError(f"{self.photo.network}: the weights are of another network")
         self.network.load_state_dict(dict(zip(wanted, weights, strict=False)))
+        last = weights[len(wanted) :]
+        if [value.ndim for value in last] == [2, 1]:
+            self.kinds = torch.cat([last[0], last[1][:, None]], dim=1).float()
 
     def _downloaded(self) -> list[Tensor]:
         timm = importlib.import_module("timm")

@@ -316,5 +316,5 @@ def _assembled(
     classifier.head.load_state_dict(head.layer.state_dict())
     kept = memory_of(lesson.features[:, 0], lesson.labels)
     classifier.set_bank(classifier.make_bank(lesson.images[kept], lesson.labels[kept]))
-    classifier.set_familiarity(nearest_of(lesson.features[:, 0]))
+    classifier.set_familiarity(nearest_of(lesson.features[:, 0], made.kinds))
     return classifier

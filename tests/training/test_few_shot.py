@@ -33,7 +33,9 @@ def test_prototypical_is_nearest_to_the_mean_of_a_class_and_never_to_a_class_wit
 def training():
     train, test = Split(*tiny.images(60, 1)), Split(*tiny.images(30, 2))
     data = ImageData("noise", tiny.CLASSES, train, test, {"name": "noise", "train": 60, "test": 30})
-    return Training(data=data, recipe=recipe_for("fast", "digits", 60).lasting(8), encoder="compact")
+    return Training(
+        data=data, recipe=recipe_for("fast", "digits", 60).lasting(8), encoder="compact"
+    )
 
 
 @pytest.mark.parametrize("reader", few_shot.READERS)

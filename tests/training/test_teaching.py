@@ -9,10 +9,17 @@ from torch.nn import functional
 from app.answers import checked_settings
 from app.uploads import ArgumentError
 from memorywrap import MemoryWrapClassifier, patch_counterfactual
-from memorywrap.familiarity import nearest_of
+from memorywrap.familiarity import Nearest, nearest_of
 from memorywrap.measures.reliance import reliance
 from memorywrap.training import teaching
-from memorywrap.training.teaching import Lesson, looked_at, memory_of, teach
+from memorywrap.training.teaching import (
+    ENCODER,
+    Lesson,
+    looked_at,
+    memory_of,
+    pretrained,
+    teach,
+)
 
 CLASSES = ["discs", "bars", "noise"]
 
@@ -140,3 +147,28 @@ def test_what_is_like_no_taught_picture_is_unlike_everything_known():
     assert (known(torch.eye(16)[5:9]) < 0).all()
     with pytest.raises(ValueError, match="at least 2"):
         nearest_of(features[:1])
+
+
+def test_what_looks_like_other_kinds_is_less_alike():
+    """Two pictures of the same direction to the taught ones, one of which looks like a kind that they do not."""
+    torch.manual_seed(0)
+    features = torch.eye(16)[:2].repeat_interleave(10, 0) + 0.1 * torch.randn(20, 16)
+    kinds = torch.eye(16, 17)  # each number of the features is a kind
+    same, other = (
+        torch.eye(16)[0] + 0.3 * torch.eye(16)[1],
+        torch.eye(16)[0] + 0.9 * torch.eye(16)[7],
+    )
+    plain, told = nearest_of(features), nearest_of(features, kinds)
+    asked = torch.stack([same, other])
+    assert plain(asked).diff() < 0 and told(asked).diff() < 1.05 * plain(asked).diff()
+    again = Nearest.from_tensors(told.tensors(), 16)
+    torch.testing.assert_close(again(asked), told(asked))
+    assert "kinds" not in Nearest.from_tensors(plain.tensors(), 16).tensors()
+    with pytest.raises(ValueError, match="kinds"):
+        Nearest.from_tensors(told.tensors() | {"kinds": torch.eye(16)}, 16)
+
+
+def test_the_packaged_encoder_brings_its_kinds():
+    made, _ = pretrained(ENCODER)
+    assert made.kinds is not None and made.kinds.shape == (1000, 1281)
+    assert "kinds" not in made.state_dict()
