@@ -221,10 +221,11 @@ def test_a_model_without_memory_cannot_be_explained_by_memory() -> None:
 
 def test_samples_that_are_asked_for_have_maps_too(classifier) -> None:
     """Maps, added up, are contributions."""
-    prediction = classifier.predict(tiny.picture())
+    first = classifier.predict(tiny.picture())
+    unused = int(first.weights.argmin())  # and where it was used, it is no more
+    prediction = classifier.predict(first, without=[unused])
     plain = classifier.explain(prediction, steps=4)
     wanted = next(index for index in prediction.used if index not in plain.memory_maps)
-    unused = next(i for i in range(len(prediction.bank)) if i not in prediction.used)
     more = classifier.explain(prediction, steps=4, also=[wanted, unused, prediction.example])
     assert set(more.memory_maps) == {*plain.memory_maps, wanted}
     total = float(more.memory_maps[wanted].sum())
