@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import ImageData, Split, load_test
 from memorywrap.measures.reliance import reliance
+
+# queries (batch, dim), memory embeddings (memory, dim), their labels (memory,) -> logits (batch, classes)
+Reader = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # The paper's: that many test images share one memory.
 SHARING = 500
@@ -49,6 +52,7 @@ def redrawn_accuracies(
     memories: int = 5,
     memory: int = 100,
     seed: int = 0,
+    read: Reader | None = None,
 ) -> list[float]:
     """Accuracies of `memories` evaluations, each with memories of its own from the training set.
 
@@ -62,6 +66,7 @@ def redrawn_accuracies(
         train: where memories are drawn from.
         memories, memory: how many, of how many samples.
         seed: of what is drawn.
+        read: how a memory is read by its labels; as the classifier's head reads it when not given.
     """
     if not classifier.has_memory:
         return [accuracy(answers(classifier, queries), labels)]
@@ -72,7 +77,11 @@ def redrawn_accuracies(
         for start in range(0, len(labels), SHARING):
             rows = torch.randperm(len(train), generator=generator)[:memory]
             part = queries[start : start + SHARING]
-            logits = classifier.head(part, classifier.encode(train.images[rows]))
+            embeddings = classifier.encode(train.images[rows])
+            if read is None:
+                logits = classifier.head(part, embeddings)
+            else:
+                logits = read(part, embeddings, train.labels[rows].to(part.device))
             these = labels[start : start + SHARING]
             right += int((logits.argmax(dim=1).cpu() == these).sum())
         found.append(100.0 * right / len(labels))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,18 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from memorywrap import devices
-from memorywrap.checkpoints.config import library_versions
-from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.devices import choose_device
 from memorywrap.layer import similarity
-from memorywrap.measures.accuracy import SHARING
+from memorywrap.measures.accuracy import redrawn_accuracies
 from memorywrap.training.batches import Batches
 from memorywrap.training.chance import own_chance, seed_torch
 from memorywrap.training.distributed import Processes
-from memorywrap.training.loop import make_network, move_average
+from memorywrap.training.loop import finish_run, make_network, move_average
 from memorywrap.training.recipes import Training, learning_rate, make_optimizer
 from memorywrap.training.runs import RunFolder
 
-# queries (batch, dim), memory (memory, dim), its labels (memory,), number of classes -> logits (batch, classes)
-Reader = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
-_LEAST = 1e-6  # probability of a class that the memory has no sample of
+# Of a class that the memory has no sample of: its probability, and its logit, which must be finite.
+_LEAST, _ABSENT = 1e-6, -1e3
 
 
 def matching(queries: Tensor, memory: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -50,10 +47,11 @@ def prototypical(queries: Tensor, memory: Tensor, labels: Tensor, classes: int) 
     count = member.sum(dim=0)
     means = member.T @ memory.float() / count.clamp(min=1)[:, None]
     distances = torch.cdist(queries.float(), means).square() / queries.shape[1]
-    return (-distances).masked_fill(count == 0, float(torch.tensor(_LEAST).log()) - 1e3)
+    return (-distances).masked_fill(count == 0, _ABSENT)
 
 
-READERS: dict[str, Reader] = {"matching": matching, "prototypical": prototypical}
+# As of `accuracy.Reader`, for so many classes.
+READERS: dict[str, Callable[..., Tensor]] = {"matching": matching, "prototypical": prototypical}
 
 
 def train_and_measure_few_shot(
@@ -79,11 +77,10 @@ def train_and_measure_few_shot(
     Raises:
         RunError: the folder cannot be written or holds another run.
     """
-    chosen, read, classes = choose_device(device), READERS[reader], len(training.data.classes)
+    chosen = choose_device(device)
+    read = partial(READERS[reader], classes=len(training.data.classes))
     run, recipe = RunFolder(folder), training.recipe
-    half = training.precision == "bfloat16" or (
-        training.precision == "auto" and devices.bfloat16_pays(chosen)
-    )
+    half = training.is_half(chosen)
     precision = "bfloat16" if half else "float32"
     run.prepare({**training.config(), "variant": reader, "precision": precision}, needed_bytes=0)
     model = make_network(training, chosen)
@@ -102,7 +99,7 @@ def train_and_measure_few_shot(
             with devices.half_precision(chosen, half):
                 queries, memory = model.embed_both(batch.inputs, batch.memory, apart=recipe.apart)
             loss = functional.cross_entropy(
-                read(queries, memory, batch.memory_labels, classes),
+                read(queries, memory, batch.memory_labels),
                 batch.labels,
                 label_smoothing=recipe.label_smoothing,
             )
@@ -110,33 +107,17 @@ def train_and_measure_few_shot(
             loss.backward()
             optimizer.step()
             move_average(averaged, model, 1 - min(recipe.average, (2 + step) / (11 + step)))
-    redrawn = _accuracies(averaged, training, read)
-    measured = {"accuracy": redrawn[0], "images": len(training.data.test), "redrawn": redrawn}
-    result = {
-        "measured": {f"{training.data.name}:test": measured},
-        "seconds": round(time.monotonic() - begun, 1),
-        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
-        "precision": precision,
-        "processes": 1,
-        "versions": library_versions(),
-    }
-    run.finish(result)
-    return result
-
-
-@torch.no_grad()
-def _accuracies(model: MemoryWrapClassifier, training: Training, read: Reader) -> list[float]:
-    """As of `accuracy.redrawn_accuracies`: 500 test images share a memory, several times over."""
-    train, test, classes = training.data.train, training.data.test, len(training.data.classes)
-    queries, found = model.encode(test.images), []
-    for evaluation in range(max(training.recipe.test_memories, 1)):
-        chance, right = torch.Generator().manual_seed(training.seed * 1009 + evaluation), 0
-        for start in range(0, len(test), SHARING):
-            rows = torch.randperm(len(train), generator=chance)[: training.recipe.memory]
-            labels = train.labels[rows].to(queries.device)
-            logits = read(
-                queries[start : start + SHARING], model.encode(train.images[rows]), labels, classes
-            )
-            right += int((logits.argmax(dim=1).cpu() == test.labels[start : start + SHARING]).sum())
-        found.append(round(100 * right / len(test), 2))
-    return found
+    data = training.data
+    accuracies = redrawn_accuracies(
+        averaged,
+        averaged.encode(data.test.images),
+        data.test.labels,
+        data.train,
+        memories=max(recipe.test_memories, 1),
+        memory=recipe.memory,
+        seed=training.seed,
+        read=read,
+    )
+    redrawn = [round(value, 2) for value in accuracies]
+    measured = {"accuracy": redrawn[0], "images": len(data.test), "redrawn": redrawn}
+    return finish_run(run, {f"{data.name}:test": measured}, time.monotonic() - begun, chosen)

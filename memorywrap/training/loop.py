@@ -88,13 +88,25 @@ def train_and_measure(
     distributed.leave(processes)
     if not processes.first:
         return None
-    used = model.device
+    measured = _finish(run.checkpoint, training.data, exams, model.device)
+    seconds = sum(row["seconds"] or 0.0 for row in run.metrics())
+    return finish_run(run, measured, seconds, model.device, processes.count)
+
+
+def finish_run(
+    run: RunFolder,
+    measured: dict[str, Any],
+    seconds: float,
+    device: torch.device,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Note in RUN/result.json what a run reached, and what it took; returns that."""
     result = {
-        "measured": _finish(run.checkpoint, training.data, exams, used),
-        "seconds": round(sum(row["seconds"] or 0.0 for row in run.metrics()), 1),
-        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else used.type,
+        "measured": measured,
+        "seconds": round(seconds, 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": (run.config or {})["precision"],
-        "processes": processes.count,
+        "processes": processes,
         "versions": library_versions(),
     }
     run.finish(result)
@@ -137,9 +149,7 @@ class Trainer:
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.objective = distributed.share_training(self.model, self.recipe, self.processes)
         self.optimizer = make_optimizer(self.model, self.recipe)
-        self.half = training.precision == "bfloat16" or (
-            training.precision == "auto" and devices.bfloat16_pays(device)
-        )
+        self.half = training.is_half(device)
         self.batches = Batches(training, device, self.processes)
         self.step = 0
         # Of the present epoch: summed loss, right predictions, inputs seen.

@@ -17,6 +17,7 @@ from memorywrap.checkpoints.config import Config, as_start, library_versions
 from memorywrap.checkpoints.folder import Saved
 from memorywrap.data.banks import bank_recipe
 from memorywrap.data.sets import DataSet, ImageData, data_set
+from memorywrap.devices import bfloat16_pays
 from memorywrap.training.augment import Augment
 from memorywrap.training.settings import check_one_of, check_range, check_types
 
@@ -165,6 +166,10 @@ class Training:
             "bank": self.bank,
             "recipe": dataclasses.asdict(self.recipe),
         }
+
+    def is_half(self, device: torch.device) -> bool:
+        """Whether its network multiplies in bfloat16 there."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and bfloat16_pays(device))
 
     def model_config(self) -> Config:
         """For the checkpoint."""
