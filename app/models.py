@@ -40,7 +40,7 @@ _Result = TypeVar("_Result")
 # Done together at most, and waiting at most: of answers and of maps, which take ten times as long.
 _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
-_LENT = 40  # models of visitors, of some 25 MB each
+_LENT = 40  # models of visitors, of some 60 MB each once they have explained something
 _CHECKED = 20  # samples that a model is asked about before it counts as ready
 _LOST = "The server has just lost its accelerator and goes on without it: please ask again."
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from memorywrap.commands.shared import add_checkpoint, add_input, asked, load, model_name, predict
-from memorywrap.images import ImageError
-from memorywrap.measures.pictures import Row, as_csv, as_html
+from memorywrap.commands.shared import add_checkpoint, add_input, answered, load, model_name
+from memorywrap.measures.pictures import as_csv, as_html
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +33,7 @@ def run(options: argparse.Namespace) -> int:
     classifier = load(options)
     classes = classifier.config.classes
     rows = []
-    for name, label in asked(options.images, classes, hidden=report is None):
-        try:
-            row = Row(name, label, predict(classifier, name, options))
-        except ImageError as error:
-            print(f"memorywrap classify: {name}: {error}", file=sys.stderr)
-            row = Row(name, label, None, str(error))
+    for row in answered(classifier, options, hidden=report is None):
         rows.append(row)
         if report is None and row.prediction is not None:
             print(json.dumps(row.prediction.to_dict(model_name(options))), flush=True)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.commands.shared import add_checkpoint, add_input, asked, load, model_name, predict
+from memorywrap.commands.shared import (
+    add_checkpoint,
+    add_input,
+    answered,
+    load,
+    model_name,
+    predict,
+)
 from memorywrap.data.sets import data_names, load_test
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
 from memorywrap.explanation.explanation import Explanation
@@ -92,14 +99,17 @@ def run(options: argparse.Namespace) -> int:
     for name, class_ in (("--label", options.label), ("--predicted", options.predicted)):
         if class_ not in (None, *classes):
             raise ValueError(f"{name}: expected one of {', '.join(classes)}, received {class_}")
-    rows = _of_files(classifier, options) if options.data is None else _of_data(classifier, options)
+    if options.data is None:
+        rows = list(answered(classifier, options))
+    else:
+        rows = _of_data(classifier, options)
     if options.wrong and all(row.label is None for row in rows):
         raise ValueError(
             "--wrong: no image has a label: expected folders that are called like a class"
         )
-    answered = [row for row in rows if row.prediction is not None]
+    told = [row for row in rows if row.prediction is not None]
     kept = chosen(
-        answered,
+        told,
         wrong=options.wrong,
         label=options.label,
         predicted=options.predicted,
@@ -109,12 +119,10 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     title = classifier.config.title
     (folder / "table.csv").write_text(as_csv(explained), encoding="utf-8")
-    (folder / "index.html").write_text(
-        as_html(explained, classes, title, answered), encoding="utf-8"
-    )
+    (folder / "index.html").write_text(as_html(explained, classes, title, told), encoding="utf-8")
     left = f" ({len(kept) - len(explained)} more with --most)" if len(kept) > len(explained) else ""
     print(f"{len(explained)} of {len(rows)} images explained{left}: {folder / 'index.html'}")
-    return 2 if len(answered) < len(rows) else 0
+    return 2 if len(told) < len(rows) else 0
 
 
 def _explain_one(
@@ -122,9 +130,7 @@ def _explain_one(
 ) -> int:
     try:
         prediction = predict(classifier, options.images[0], options)
-        explanation = classifier.explain(
-            prediction, method=options.method, baseline=options.baseline, steps=options.steps
-        )
+        explanation = classifier.explain(prediction, **_settings(options))
     except ImageError as error:
         raise ValueError(f"{options.images[0]}: {error}") from error
     patch = patch_counterfactual(classifier, prediction)
@@ -133,15 +139,8 @@ def _explain_one(
     return 0
 
 
-def _of_files(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> list[Row]:
-    rows = []
-    for name, label in asked(options.images, classifier.config.classes):
-        try:
-            rows.append(Row(name, label, predict(classifier, name, options)))
-        except ImageError as error:
-            print(f"memorywrap explain: {name}: {error}", file=sys.stderr)
-            rows.append(Row(name, label, None, str(error)))
-    return rows
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {"method": options.method, "baseline": options.baseline, "steps": options.steps}
 
 
 def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> list[Row]:
@@ -176,9 +175,7 @@ def _explain_many(
             some = rows[start : start + _TOGETHER]
             explanations = classifier.explain(
                 [row.prediction for row in some if row.prediction is not None],
-                method=options.method,
-                baseline=options.baseline,
-                steps=options.steps,
+                **_settings(options),
             )
             for place, (row, explanation) in enumerate(zip(some, explanations, strict=True), start):
                 patch = patch_counterfactual(classifier, explanation.prediction)

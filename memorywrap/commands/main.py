@@ -15,7 +15,7 @@ from importlib import import_module
 
 COMMANDS = {
     "classify": "predict images, one JSON line each",
-    "explain": "write the figure, the maps and the JSON of an image",
+    "explain": "write the figure, the maps and the JSON of images",
     "whatif": "which memory samples would change the answer",
     "train": "train a model in a run folder",
     "import": "make a checkpoint folder of what the paper's published script saved",

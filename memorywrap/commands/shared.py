@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.images import read_image, refuse_plain
+from memorywrap.images import ImageError, read_image, refuse_plain
 from memorywrap.loading import load_classifier
-from memorywrap.measures.pictures import files_in, label_of
+from memorywrap.measures.pictures import Row, files_in, label_of
 from memorywrap.prediction import Prediction
 
 
@@ -107,14 +108,21 @@ def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Names
     return prediction
 
 
-def asked(
-    images: Sequence[str], classes: Sequence[str], *, hidden: bool = False
-) -> Iterator[tuple[str, str | None]]:
-    """The files of arguments that may be folders, with their labels and with progress; those that are not there come as they are named."""
+def answered(
+    classifier: MemoryWrapClassifier, options: argparse.Namespace, *, hidden: bool = False
+) -> Iterator[Row]:
+    """The answers to `options.images`, which may be folders, with labels and with progress. What is no picture
+    is said at once, and comes without an answer."""
+    classes = classifier.config.classes
     found: list[tuple[str, str | None]] = []
-    for name in images:
+    for name in options.images:
         if Path(name).is_dir():
             found += [(str(file), label) for file, label in files_in(Path(name), classes)]
         else:
             found.append((name, label_of(Path(name), classes)))
-    yield from tqdm(found, unit=" pictures", leave=False, disable=hidden)
+    for name, label in tqdm(found, unit=" pictures", leave=False, disable=hidden):
+        try:
+            yield Row(name, label, predict(classifier, name, options))
+        except ImageError as error:
+            print(f"memorywrap {options.command}: {name}: {error}", file=sys.stderr)
+            yield Row(name, label, None, str(error))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, PackageLoader
 from torch import Tensor
@@ -111,11 +112,10 @@ def chosen(
     ]
     if sort is None:
         return kept
-    numbers = [row.values()[sort] for row in kept]
-    if None in numbers:
+    numbers = {row: cast("float | None", row.values()[sort]) for row in kept}
+    if None in numbers.values():
         raise ValueError(f"this model does not tell the {sort} of its answers")
-    order = sorted(range(len(kept)), key=lambda place: float(str(numbers[place])))
-    return [kept[place] for place in order]
+    return sorted(kept, key=lambda row: numbers[row] or 0.0)
 
 
 def as_csv(rows: Iterable[Row]) -> str:
