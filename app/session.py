@@ -13,8 +13,9 @@ from PIL import Image
 
 from app.cage import decoded
 from app.lanes import NotNow
-from app.models import ModelError, Models
+from app.models import Models
 from app.own import Album, Lent
+from app.shelf import ModelError
 from app.uploads import read_file
 from memorywrap import Prediction
 from memorywrap.checkpoints.config import library_versions

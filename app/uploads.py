@@ -23,7 +23,7 @@ from PIL import Image
 
 from app.cage import decoded
 from app.lanes import NotNow
-from app.models import ModelError
+from app.shelf import ModelError
 from memorywrap.images import MAX_BYTES, Box, ImageError
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from app.cage import decoded
 from app.guard import Refused, failure
 from app.html import data_url, encoded, render
 from app.lanes import Busy, NotNow
-from app.models import ModelError, Models
+from app.models import Models
+from app.shelf import ModelError
 from app.threads import Threads
 from app.uploads import ArgumentError
 from memorywrap.explanation.baselines import DEFAULT

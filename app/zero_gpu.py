@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from app.models import ModelError, Models
+from app.models import Models
+from app.shelf import ModelError
 from memorywrap import Explanation, MemoryWrapClassifier, Prediction
 from memorywrap.loading import load_classifier
 

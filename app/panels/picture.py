@@ -13,8 +13,8 @@ from PIL import Image
 
 from app.cage import decoded
 from app.html import data_url, place, render, scripted, static
-from app.models import reads_digits
 from app.session import Session, Subject
+from app.shelf import reads_digits
 from app.story import ANSWER, PRIVATE, SEARCH, Story, Updates
 from app.uploads import checked_box, read_file, speaks, uploaded_path
 from memorywrap.crop import drawing_box

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from app.html import place, render
-from app.models import ModelError, Models
+from app.models import Models
+from app.shelf import ModelError
 from app.story import PRIVATE, SEARCH, Story, Updates
 from app.uploads import speaks
 from memorywrap.data.sets import data_title, known_data_set

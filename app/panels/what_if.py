@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from app.html import data_url, place, render, static
-from app.models import ModelError
 from app.session import Session, Subject
+from app.shelf import ModelError
 from app.story import ANSWER, PRIVATE, Story, Updates
 from app.uploads import ArgumentError, speaks
 from memorywrap import MemoryBank, Prediction, flip_set

@@ -310,7 +310,7 @@ def test_while_a_memory_is_downloaded_other_models_answer(
         begun.set()
         assert go_on.wait(60)
 
-    monkeypatch.setattr("app.models.draw_bank", slow)
+    monkeypatch.setattr("app.shelf.draw_bank", slow)
     fetching = threading.Thread(target=page.models.download, args=("later",))
     fetching.start()
     try:

@@ -11,7 +11,8 @@ import tiny
 import torch
 
 from app.lanes import Closed, NotNow
-from app.models import ModelError, Models
+from app.models import Models
+from app.shelf import ModelError
 from memorywrap import MemoryWrapClassifier
 
 
@@ -74,7 +75,7 @@ def download(monkeypatch, tmp_path):
         download.begun.set()
         assert download.wait(30)
 
-    monkeypatch.setattr("app.models.draw_bank", slow)
+    monkeypatch.setattr("app.shelf.draw_bank", slow)
     yield download
     download.set()
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from lending import lender
 
-from app.models import ModelError
+from app.shelf import ModelError
 from app.zero_gpu import BorrowingModels
 from memorywrap import Explanation, Prediction
 

@@ -8,10 +8,11 @@ import pytest
 import tiny
 
 from app.gradio_patches import GuardedBlocks
-from app.models import Models, reads_digits
+from app.models import Models
 from app.panels.answer import Answer
 from app.panels.picture import EXAMPLES, Picture
 from app.session import Session
+from app.shelf import reads_digits
 from app.story import Story
 from memorywrap.checkpoints.config import Config
 from memorywrap.images import ImageError

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import memorywrap
-from app import models as models_module
+from app import shelf
 from app.lanes import NotNow
-from app.models import ModelError, Models
+from app.models import Models
 from app.own import Album, Lent
 from app.panels import teach
 from app.panels.teach import Teach
 from app.session import Session
+from app.shelf import ModelError
 from app.uploads import ArgumentError
 from memorywrap import Lesson, MemoryWrapClassifier, looked_at
 from memorywrap.images import ImageError
@@ -104,7 +105,7 @@ def album_of(count: int) -> Album:
 def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(
     page_checkpoints, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(models_module, "_LENT", 1)
+    monkeypatch.setattr(shelf, "_LENT", 1)
     models = Models(page_checkpoints)
     own = models.get("digits")
     before = list(models.names)

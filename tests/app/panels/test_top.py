@@ -6,8 +6,9 @@ import pytest
 import tiny
 
 from app.gradio_patches import GuardedBlocks
-from app.models import ModelError, Models
+from app.models import Models
 from app.panels.top import Top
+from app.shelf import ModelError
 from app.story import Story
 
 
