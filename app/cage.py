@@ -35,6 +35,9 @@ _TOO_MUCH = (
 _ENVIRONMENT = {
     "MALLOC_PERTURB_": "255",
     "MallocPreScribble": "1",
+    # What a picture took is kept for the next one: to ask the system for it anew takes longer than to decode.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # the most that glibc allows
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     **{name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
