@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -109,14 +110,20 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _delete_abandoned(base: Path) -> None:
-    """What processes left that ended without a chance to delete it: nobody holds its lock."""
+    """What processes left that ended without a chance to delete it: nobody holds its lock. A folder that
+    has no lock is none of theirs, whatever its name, and goes only where it is empty."""
     for folder in base.glob(f"{_PREFIX}*"):
         try:
+            state = folder.lstat()
+            is_ours = state.st_uid == os.getuid() and stat.S_IMODE(state.st_mode) == 0o700
+            if not is_ours or not stat.S_ISDIR(state.st_mode):
+                continue
             with open(folder / _LOCK) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _delete(folder)
-        except FileNotFoundError:  # it was being deleted
-            _delete(folder)
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         except OSError:  # in use, or another user's
             continue
 

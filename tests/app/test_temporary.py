@@ -93,12 +93,22 @@ def test_what_a_killed_process_left_is_deleted_by_the_next_and_nobody_else_s(tmp
 
 def test_what_a_deletion_left_half_done_is_deleted_by_the_next(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    left = tmp_path / "memory-wrap-left"
-    left.mkdir()
-    (left / "a.png").write_bytes(b"x")  # its lock is gone already
-    own = OwnFolder()
-    try:
-        assert not left.exists() and own.path.exists()
-    finally:
-        own.close()
+    for name, files in (("half", ["a.png", ".in-use"]), ("nearly", [])):
+        left = tmp_path / f"memory-wrap-{name}"
+        left.mkdir(mode=0o700)
+        for file in files:
+            (left / file).write_bytes(b"x")
+    OwnFolder().close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_others_stay_whatever_their_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    clone, elsewhere = tmp_path / "memory-wrap-demo", tmp_path / "documents"
+    for folder in (clone, elsewhere):
+        folder.mkdir(mode=0o700)
+        (folder / "thesis.txt").write_text("x")
+    (tmp_path / "memory-wrap-link").symlink_to(elsewhere)
+    (elsewhere / ".in-use").write_text("")  # even one that looks like ours, behind a link
+    OwnFolder().close()
+    assert (clone / "thesis.txt").exists() and (elsewhere / "thesis.txt").exists()
