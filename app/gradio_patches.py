@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from gradio import routes, state_holder
 from gradio.components import Component
 from gradio.context import get_blocks_context
 from gradio.data_classes import FileDataDict, ImageData
+from gradio.queueing import Queue
 
 from app.guard import Guard
 from app.uploads import NOT_UNDERSTOOD, refuse_foreign_files, sentence
@@ -35,6 +38,41 @@ class LightSession(state_holder.SessionState):
 
 
 state_holder.SessionState = LightSession  # type: ignore[misc]
+
+# What Gradio would keep for good of those who ask and never fetch, by the number kept.
+_CALLS, _SIGNALS = 300, 1000
+
+
+def _update(holder: state_holder.StateHolder, session_id: str) -> None:
+    """As of `StateHolder`; what asks by a program has nothing in its session, and goes before those of
+    people do."""
+    sessions = holder.session_data
+    with holder.lock:
+        if session_id in sessions:
+            sessions.move_to_end(session_id)
+        calls = [name for name, session in sessions.items() if not session.state_data]
+        gone = calls[:-_CALLS]
+        if len(sessions) - len(calls) > holder.capacity:
+            gone.append(next(name for name, session in sessions.items() if session.state_data))
+        for name in gone:
+            del sessions[name]
+            holder.time_last_used.pop(name, None)
+
+
+state_holder.StateHolder.update = _update  # type: ignore[method-assign]
+
+
+class _Signals(OrderedDict[str, asyncio.Event]):
+    """Of uploads whose progress is asked for, made when they are; the last ones."""
+
+    def __missing__(self, upload: str) -> asyncio.Event:
+        while len(self) >= _SIGNALS:
+            self.popitem(last=False)
+        self[upload] = asyncio.Event()
+        return self[upload]
+
+
+routes.file_upload_statuses._signals = _Signals()  # type: ignore[assignment]
 _create_app = routes.App.create_app
 
 
@@ -72,12 +110,17 @@ class GuardedBlocks(gr.Blocks):
         return {**super().get_config_file(), "connect_heartbeat": False}
 
     def queue(self, *args: Any, **kwargs: Any) -> GuardedBlocks:
-        """As of `gr.Blocks`; who finds the queue full is told so in a sentence."""
+        """As of `gr.Blocks`; who finds the queue full is told so in a sentence, answers that nobody fetches
+        are forgotten, and nothing is reckoned up for a monitor that this page has not: with many events
+        behind it, that takes a fifth of the time of an answer."""
         super().queue(*args, **kwargs)
         waiting = self._queue
+        waiting.ANALYTICS_MAX_EVENTS = 1
+        waiting.compute_analytics_summary = lambda records: {}  # type: ignore[method-assign]
         push = waiting.push
 
         async def push_with_a_sentence(*push_args: Any, **push_kwargs: Any):
+            _forget_unfetched(waiting)
             success, answer, state = await push(*push_args, **push_kwargs)
             if state == "queue_full":
                 wait = max(1, math.ceil(len(waiting) * _SECONDS_EACH / 10)) * 10
@@ -86,6 +129,14 @@ class GuardedBlocks(gr.Blocks):
 
         waiting.push = push_with_a_sentence  # type: ignore[method-assign]
         return self
+
+
+def _forget_unfetched(waiting: Queue) -> None:
+    """Drop what is known of answers that nobody fetched: Gradio forgets the oldest of the answers alone."""
+    answers, events = waiting.pending_messages_per_session, waiting.pending_event_ids_session
+    if len(events) > len(answers) + _CALLS:
+        for name in [name for name in events if name not in answers]:
+            del events[name]
 
 
 def publish(function: Callable[..., Any], name: str, **options: Any) -> None:

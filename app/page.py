@@ -32,8 +32,7 @@ from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
 _WAITING = 500  # events of all visitors, before more are told to come back
-# Each is a visitor, or a program that asked once, and takes some 80 kB.
-_SESSIONS = 600
+_SESSIONS = 2000  # of visitors, whose pictures, edits and models are forgotten beyond; programs have none
 
 
 def build(models: Models) -> gr.Blocks:

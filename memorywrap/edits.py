@@ -91,8 +91,9 @@ def edited(
     Raises:
         ValueError: an edit that cannot be made, in one sentence, such as one that leaves no sample.
     """
-    bank = classifier.require_bank()
-    for edit in edits:
+    bank, listed = classifier.require_bank(), list(edits)
+    redraws = [place for place, edit in enumerate(listed) if edit.kind == "redraw"]
+    for edit in listed[redraws[-1] if redraws else 0 :]:  # nothing is left of what came before
         bank = classifier.completed(_edited(classifier, bank, edit, redraw))
     return bank
 
