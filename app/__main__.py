@@ -34,6 +34,9 @@ def main() -> None:
         help="folder with one checkpoint folder per model (default: checkpoints)",
     )
     options = parser.parse_args()
+    password = os.environ.get("MEMORYWRAP_AUTH", "")
+    if password and ":" not in password:
+        parser.error("MEMORYWRAP_AUTH: expected name:password, with a colon between them")
     # Gradio has arguments for everything but this: its client library asks for updates otherwise.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -57,15 +60,21 @@ def main() -> None:
     if models.names:
         models.warm_up_meanwhile(models.default)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, noted)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, noted)
     page = build(models)
     try:
-        page.launch(
-            server_name=options.host,
-            server_port=options.port,
-            prevent_thread_lock=True,
-            **launch_options(models),
-        )
+        try:
+            page.launch(
+                server_name=options.host,
+                server_port=options.port,
+                prevent_thread_lock=True,
+                **launch_options(models),
+            )
+        except OSError:  # Gradio's own words do not say which
+            parser.error(
+                f"cannot listen at {options.host}, port {options.port}: if it is in use, try --port"
+            )
         stop.wait()
         print("Closing the page …", flush=True)
         page.close(verbose=False)

@@ -58,21 +58,25 @@ class Cage:
         Raises:
             ImageError: as there, or a file that takes too much.
             Busy: no process was free for half a minute.
+            OSError: no process can be started, whatever the file.
         """
         try:
             decoder = self._free.get(timeout=_WAIT)
         except queue.Empty:
             raise Busy(5) from None
-        try:
-            if decoder is None or decoder.has_ended():
+        if decoder is None or decoder.has_ended():
+            try:
                 decoder = _Decoder()
+            except BaseException:
+                self._free.put(None)
+                raise
+        try:
             return decoder.decoded(data)
         except ImageError:
             raise
         except BaseException as error:
             # Its answer may still be in the pipe, and be read as that to the next picture.
-            if decoder is not None:
-                decoder.end()
+            decoder.end()
             decoder = None
             if not isinstance(error, Exception):
                 raise
@@ -82,7 +86,11 @@ class Cage:
 
 
 class _Decoder:
-    """One process."""
+    """One process.
+
+    Raises:
+        OSError: it does not start.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -93,6 +101,14 @@ class _Decoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        try:
+            self._read(1, time.monotonic() + _WAIT)  # it is ready
+        except (EOFError, TimeoutError):
+            self.end()
+            code = self._process.returncode
+            raise OSError(
+                f"a process that decodes pictures did not start (exit code {code})"
+            ) from None
 
     def decoded(self, data: bytes) -> Image.Image:
         """Raises EOFError where the process ended, and OSError where it takes too long or is gone."""

@@ -1,7 +1,7 @@
 """`python -m app.decoder`: decodes image files, one after the other, in a process that can be spared.
 
-Each file comes as its length (8 bytes, big-endian) and its bytes on standard input. The answer on standard
-output is b"+", width, height (4 bytes each) and the RGB pixels; or b"-", a length (4 bytes) and a sentence
+It says b"." once it is ready. Each file comes as its length (8 bytes, big-endian) and its bytes on standard
+input. The answer on standard output is b"+", width, height (4 bytes each) and the RGB pixels; or b"-", a length (4 bytes) and a sentence
 that says why there is none.
 """
 
@@ -23,6 +23,8 @@ def main() -> None:
     """Answers until standard input ends."""
     _set_limits()
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(b".")
+    answers.flush()
     while head := asked.read(8):
         data = asked.read(struct.unpack(">Q", head)[0])
         # Counts in C as well, and ends the process, whatever it is doing.
@@ -30,7 +32,8 @@ def main() -> None:
         try:
             image = opened(data)
             share = image.width * image.height / MAX_PIXELS
-            signal.setitimer(signal.ITIMER_PROF, HEAD + PIXELS * share)
+            left, _ = signal.getitimer(signal.ITIMER_PROF)  # by the head
+            signal.setitimer(signal.ITIMER_PROF, left + PIXELS * share)
             image = loaded(image)
             pixels = image.tobytes()
             answer = b"+" + struct.pack(">II", *image.size)

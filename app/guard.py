@@ -2,36 +2,28 @@
 
 Gradio brings some eighty routes, of which the page needs twenty; one fetches any address, others run
 what the page has no use for. Here only those exist that are listed, a request has bounds before anything
-reads it, and what goes out says what a browser may do with it.
+reads it (`app.bodies`), and what goes out says what a browser may do with it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import contextlib
 import errno
 import hmac
+import ipaddress
 import json
 import logging
 import os
 import re
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from gradio.utils import get_upload_folder
-from python_multipart.multipart import parse_options_header
 
 from app import metrics
-from memorywrap.images import MAX_BYTES
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+from app.bodies import App, Bodies, Message, Receive, Refused, Send
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +49,6 @@ _ROUTES["HEAD"] = _ROUTES["GET"]
 # What is told to those who know no password: a container's own question, and Gradio's to itself.
 _OPEN = ("/healthz", f"{_GRADIO}/startup-events")
 
-_UPLOAD = MAX_BYTES + 1_000_000  # bytes of a request that carries files
-_OTHER = 1_000_000  # of any other: settings, edits, a drawing
-_PARTS = 20  # of a form
-_ITEMS = 50_000  # lists, objects and their members in JSON, of which each takes a hundred times its bytes
-_PAUSE, _WHOLE = 20, 120  # seconds between two pieces of a body, and for all of it
-_UNFINISHED, _OF_ONE = 400, 300  # requests whose bodies are on their way: of all, of one address
 # Requests of one address: a class behind one router is one address.
 _PER_SECOND, _AT_ONCE = 1000, 5000
 _ADDRESSES = 10_000  # that are remembered
@@ -84,14 +70,6 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-
-
-class Refused(Exception):
-    """A request that goes no further: status, a sentence, and headers of its own."""
-
-    def __init__(self, status: int, sentence: str, *headers: tuple[bytes, bytes]):
-        super().__init__(sentence)
-        self.status, self.sentence, self.headers = status, sentence, headers
 
 
 def failure(error: Exception) -> Refused:
@@ -118,7 +96,7 @@ class Guard:
         self.app = app
         given = os.environ.get("MEMORYWRAP_AUTH", "") if password is None else password
         self._password = base64.b64encode(given.encode()) if given else b""
-        self._unfinished: Counter[str] = Counter()  # by address
+        self._bodies = Bodies(app)
         # address -> what is left, and since when
         self._buckets: dict[str, tuple[float, float]] = {}
 
@@ -147,7 +125,9 @@ class Guard:
             self._admit(scope, headers)
             scope = {**scope, "headers": _understood(scope["headers"])}
             if scope["method"] == "POST":
-                await self._with_bounds(scope, headers, receive, send_on)
+                await self._bodies(path_of(scope), _address(scope), scope, receive, send_on)
+            elif headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+                raise Refused(400, "Only what is posted may have a body.")
             else:
                 await self.app(scope, receive, send_on)
         except Refused as refusal:
@@ -190,7 +170,7 @@ class Guard:
 
     def _in_time(self, address: str) -> bool:
         now = time.monotonic()
-        left, since = self._buckets.get(address, (_AT_ONCE, now))
+        left, since = self._buckets.pop(address, (_AT_ONCE, now))  # put back as the last
         left = min(_AT_ONCE, left + (now - since) * _PER_SECOND)
         if len(self._buckets) > _ADDRESSES:
             for known in list(self._buckets)[: _ADDRESSES // 2]:
@@ -198,111 +178,15 @@ class Guard:
         self._buckets[address] = (left - 1 if left >= 1 else left, now)
         return left >= 1
 
-    async def _with_bounds(
-        self, scope: Message, headers: dict[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
-        """Passes a request on whose body is read within bounds of size and time."""
-        address = _address(scope)
-        if self._unfinished.total() >= _UNFINISHED or self._unfinished[address] >= _OF_ONE:
-            raise Refused(
-                503,
-                "Many people are uploading right now: please try again.",
-                (b"retry-after", b"5"),
-            )
-        path = path_of(scope)
-        is_upload = path.startswith(("/v1/", "/mcp", f"{_GRADIO}/upload"))
-        kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
-        if len(kinds) > 1:
-            raise Refused(400, "A request has one content type.")
-        is_json = not path.startswith(("/v1/", f"{_GRADIO}/upload"))
-        body = _Body(receive, headers, is_upload=is_upload, is_json=is_json)
-        self._unfinished[address] += 1
-
-        def finish() -> None:
-            self._unfinished[address] -= 1
-            if not self._unfinished[address]:
-                del self._unfinished[address]
-
-        async def receive_on() -> Message:
-            was_done = body.done
-            try:
-                return await body.receive()
-            finally:
-                if body.done and not was_done:
-                    finish()
-
-        try:
-            await self.app(scope, receive_on, send)
-        finally:
-            if not body.done:
-                finish()
-            if body.refusal is not None:  # which the app may have taken for something else
-                raise body.refusal
-
-
-class _Body:
-    """The body of a request as it comes in."""
-
-    def __init__(
-        self, receive: Receive, headers: dict[bytes, bytes], *, is_upload: bool, is_json: bool
-    ):
-        self._receive, self._is_json, self._items = receive, is_json, 0
-        self.refusal: Refused | None = None
-        self._most = _UPLOAD if is_upload else _OTHER
-        self._size, self.done, self._begun = 0, False, time.monotonic()
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._most:
-            raise self._too_large()
-        _, options = parse_options_header(headers.get(b"content-type", b""))
-        boundary = options.get(b"boundary", b"")
-        self._boundary = b"--" + boundary if boundary else b""
-        self._parts, self._tail = 0, b""
-
-    async def receive(self) -> Message:
-        if self.done:
-            return await self._receive()
-        left = self._begun + _WHOLE - time.monotonic()
-        try:
-            message = await asyncio.wait_for(self._receive(), min(_PAUSE, max(left, 0)))
-        except TimeoutError:
-            raise self._refuse(
-                408, "The request took too long to arrive: please try again."
-            ) from None
-        self.done = not message.get("more_body", False)
-        piece = message.get("body", b"")
-        self._size += len(piece)
-        if self._size > self._most:
-            raise self._too_large()
-        if self._is_json:
-            self._items += sum(map(piece.count, (b"[", b"{", b",")))
-            if self._items > _ITEMS:
-                raise self._refuse(413, "The request has too many parts.")
-        if self._boundary:
-            seen = self._tail + piece
-            self._parts += seen.count(self._boundary)
-            # What is shorter than a boundary holds none, and may be the beginning of one.
-            self._tail = seen[len(seen) - len(self._boundary) + 1 :] if piece else self._tail
-            if self._parts > _PARTS + 1:  # one closes the last part
-                raise self._refuse(413, f"A form may have {_PARTS} parts at most.")
-        return message
-
-    def _too_large(self) -> Refused:
-        return self._refuse(
-            413,
-            "The file is over 10 MB: please upload a smaller one."
-            if self._most == _UPLOAD
-            else "The request is over 1 MB: please see the API page for what to send.",
-        )
-
-    def _refuse(self, status: int, sentence: str) -> Refused:
-        self.done = True
-        self.refusal = Refused(status, sentence)
-        return self.refusal
-
 
 def _address(scope: Message) -> str:
-    """Where a request comes from; whoever comes through the same router comes from there."""
-    return (scope.get("client") or ("",))[0]
+    """Where a request comes from; whoever comes through the same router comes from there. A household has
+    2^64 addresses of IPv6, which are one."""
+    address = (scope.get("client") or ("",))[0]
+    with contextlib.suppress(ValueError):
+        if ":" in address and "." not in address:
+            return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    return address
 
 
 def path_of(scope: Message) -> str:

@@ -32,7 +32,9 @@ from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
 _WAITING = 500  # events of all visitors, before more are told to come back
-_SESSIONS = 2000  # of visitors, whose pictures, edits and models are forgotten beyond; programs have none
+_SESSIONS = (
+    2000  # of visitors, whose pictures, edits and models are forgotten beyond; programs have none
+)
 
 
 def build(models: Models) -> gr.Blocks:

@@ -60,7 +60,7 @@ class Door:
             stateless_http=True,
             json_response=True,
             max_request_body_size=2 * MAX_BYTES,  # the guard has counted
-            # Other sites are refused by the guard, which knows the page's own address.
+            # Other sites are refused by the guard; by which names the page is reached nobody knows.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         self._manager = server.session_manager

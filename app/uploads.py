@@ -138,10 +138,14 @@ class _Decoded:
         """The picture in a file of that version."""
         with self._lock:
             kept = self._kept.pop(path, None)
-        try:
-            image = kept[2] if kept and kept[0] == version else decoded(path.read_bytes())
-        except OSError as error:
-            raise ImageError(NOT_AN_UPLOAD) from error
+        if kept and kept[0] == version:
+            image = kept[2]
+        else:
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise ImageError(NOT_AN_UPLOAD) from error
+            image = decoded(data)
         with self._lock:
             self._kept[path] = (version, time.monotonic(), image)
             for oldest in list(self._kept)[: -self.MOST]:

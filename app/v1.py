@@ -11,12 +11,14 @@ from typing import Annotated, Any
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import answers
 from app.api import Answer, BeforeAndAfter, ExplainedAnswer, Model, Sample
+from app.bodies import Refused
 from app.cage import decoded
-from app.guard import Refused, failure
+from app.guard import failure
 from app.html import data_url, encoded, render
 from app.lanes import Busy, NotNow
 from app.models import Models
@@ -198,6 +200,7 @@ class _Asked:
 
     def __init__(self, files: dict[str, bytes], fields: dict[str, str]):
         self._files, self._fields = files, fields
+        self._decoded: dict[str, Image.Image] = {}  # once, however often one is named
 
     def forget(self) -> None:
         """Nobody waits for the answer."""
@@ -216,7 +219,9 @@ class _Asked:
                 if name == "image"
                 else "What is added names no file of the form."
             )
-        return decoded(data)
+        if name not in self._decoded:
+            self._decoded[name] = decoded(data)
+        return self._decoded[name]
 
     def text(self, name: str, given: str) -> str:
         """An argument: a field of the form, or else what the query says."""

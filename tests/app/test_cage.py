@@ -185,3 +185,14 @@ def test_an_answer_that_was_not_read_is_read_by_nobody_else(monkeypatch):
         mine.decoded(encoded(NOISE))
     other = Image.new("RGB", (20, 10), "red")
     assert mine.decoded(encoded(other)).size == other.size
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_picture(monkeypatch):
+    monkeypatch.setattr(cage.sys, "executable", "/bin/false")
+    cage_of_one = cage.Cage(1)
+    for _ in range(2):  # its place is free again
+        with pytest.raises(OSError, match="did not start"):
+            cage_of_one.decoded(b"any")
+    monkeypatch.undo()
+    with pytest.raises(ImageError, match="not an image"):
+        cage_of_one.decoded(b"any")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from gradio.utils import get_upload_folder
 
-from app import guard
+from app import bodies, guard
 from app.guard import Guard
 
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
@@ -118,8 +118,8 @@ def test_a_password_is_asked_for_where_one_is_set():
 
 
 def test_large_requests_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr(guard, "_UPLOAD", 2000)
-    monkeypatch.setattr(guard, "_OTHER", 100)
+    monkeypatch.setattr(bodies, "_UPLOAD", 2000)
+    monkeypatch.setattr(bodies, "_OTHER", 100)
     assert ask("POST", UPLOAD, content=b"x" * 2000).text == "2000"
     assert ask("POST", JOIN, content=b"x" * 100).text == "100"
     assert ask("POST", UPLOAD, content=b"x" * 2001).status_code == 413
@@ -150,7 +150,7 @@ def test_a_form_has_few_parts_however_it_is_cut_into_pieces(size):
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(guard, "_PAUSE", 0.05)
+    monkeypatch.setattr(bodies, "_PAUSE", 0.05)
 
     async def slow():
         yield b"x"
@@ -243,7 +243,7 @@ def test_two_content_types_are_none():
 
 
 def test_who_waits_for_an_answer_takes_no_place_of_those_who_upload(monkeypatch):
-    monkeypatch.setattr(guard, "_UNFINISHED", 1)
+    monkeypatch.setattr(bodies, "_UNFINISHED", 1)
     answered = asyncio.Event()
 
     async def slow(scope, receive, send):
@@ -274,7 +274,7 @@ def test_nothing_is_counted_under_a_name_that_a_visitor_chose(page):
 
 
 def test_one_address_cannot_take_every_place_for_uploads(monkeypatch):
-    monkeypatch.setattr(guard, "_OF_ONE", 1)
+    monkeypatch.setattr(bodies, "_OF_ONE", 1)
     arriving = asyncio.Event()
 
     async def slowly():
@@ -299,3 +299,66 @@ def test_one_address_cannot_take_every_place_for_uploads(monkeypatch):
             return [*found, (await one.post(UPLOAD, content=b"x")).status_code]
 
     assert asyncio.run(all_of_them()) == [200, 503, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "how", [{"content": b"x" * 1000}, {"headers": {"Transfer-Encoding": "chunked"}}]
+)
+def test_what_is_not_posted_has_no_body(how):
+    """Nothing bounds it: whoever sends the half of one would keep his place for ever."""
+    for path in ("/v1/memory", "/"):
+        answer = ask("GET", path, **how)
+        assert answer.status_code == 400 and "posted" in answer.json()["detail"]
+
+
+def test_a_form_without_a_boundary_is_refused():
+    headers = {"Content-Type": "Multipart/form-data; boundary="}
+    answer = ask("POST", UPLOAD, content=b"--\r\n" * 100, headers=headers)
+    assert answer.status_code == 400 and "boundary" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("bound", ["_HELD", "_HELD_OF_ONE"])
+def test_what_waits_for_its_answer_takes_bounded_memory(monkeypatch, bound):
+    monkeypatch.setattr(bodies, bound, 1000)
+    answered = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await answered.wait()
+        await echo(scope, lambda: asyncio.sleep(0, {"type": "http.request"}), send)
+
+    async def ask_them() -> list[int]:
+        watched = Guard(slow, "")
+        transport = httpx.ASGITransport(watched, client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            first = asyncio.create_task(client.post("/v1/explain", content=b"x" * 1000))
+            await asyncio.sleep(0.05)
+            refused = await client.post("/v1/classify", content=b"x")
+            answered.set()
+            found = [(await first).status_code, refused.status_code]
+            assert "again" in refused.json()["detail"] and refused.headers["retry-after"] == "5"
+            return [*found, (await client.post("/v1/classify", content=b"x")).status_code]
+
+    assert asyncio.run(ask_them()) == [200, 503, 200]
+
+
+def test_a_household_s_addresses_are_one_and_the_busy_are_remembered(monkeypatch):
+    monkeypatch.setattr(guard, "_AT_ONCE", 2)
+    monkeypatch.setattr(guard, "_PER_SECOND", 0)
+    monkeypatch.setattr(guard, "_ADDRESSES", 3)
+    watched = Guard(echo, "")
+
+    async def from_(address: str) -> int:
+        transport = httpx.ASGITransport(watched, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return (await client.get("/")).status_code
+
+    async def all_of_them() -> list[int]:
+        found = [await from_(f"2001:db8::{number}") for number in (1, 2, 3)]
+        for number in range(8):  # others come and go, and it goes on
+            await from_(f"10.0.0.{number}")
+            found.append(await from_("2001:db8::4"))
+        return found
+
+    assert asyncio.run(all_of_them()) == [200, 200, *[429] * 9]

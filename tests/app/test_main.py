@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -62,3 +63,45 @@ def test_stopped_while_a_page_is_open_it_leaves_no_file(tmp_path, how):
     finally:
         process.kill()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_wrong_at_the_start_is_one_sentence(tmp_path):
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "app", "--host", "127.0.0.1", *arguments],
+            cwd=REPOSITORY,
+            env=os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)} | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    nobody = run(MEMORYWRAP_AUTH="secret")
+    assert nobody.returncode == 2 and "name:password" in nobody.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        used = run("--port", port)
+    assert used.returncode == 2 and f"port {port}" in used.stderr
+    assert "Traceback" not in used.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_page_that_was_started_to_stay_outlives_its_terminal(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process, url = started(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(3)  # in which it would close
+        assert httpx.get(f"{url}/v1/models", timeout=60).status_code == 200
+        assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=60)
+    finally:
+        process.kill()

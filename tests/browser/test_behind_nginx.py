@@ -26,7 +26,7 @@ http {{
     listen 127.0.0.1:{port};
     location /wrap/ {{
       proxy_pass {page}/; proxy_http_version 1.1; proxy_buffering off;
-      proxy_set_header Host $http_host;
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
     }}
   }}
 }}
