@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -13,6 +15,7 @@ from typing import ClassVar
 
 from app.lanes import NotNow
 from app.models import Models
+from app.shelf import LENT
 from memorywrap import MemoryWrapClassifier
 from memorywrap.encoders import Projected
 from memorywrap.training.teaching import pretrained
@@ -94,7 +97,7 @@ class Lent:
         folder: Path,
     ):
         _share_weights(classifier)
-        self.name = f"yours-{secrets.token_hex(16)}"
+        self.name = f"{LENT}{secrets.token_hex(16)}"
         models.lend(self.name, classifier)
         weakref.finalize(self, models.take_back, self.name)
         own = folder / secrets.token_hex(32)  # nobody else finds it
@@ -110,6 +113,11 @@ class Lent:
                 for number, file in enumerate(files):
                     archive.writestr(f"pictures/{folder_name}/{number:03}.jpg", file)
         shutil.rmtree(own / "model")
+
+    def touch(self) -> None:
+        """It is in use: its file is not old yet."""
+        with contextlib.suppress(OSError):
+            os.utime(self.file)
 
 
 def _share_weights(classifier: MemoryWrapClassifier) -> None:

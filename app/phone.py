@@ -3,6 +3,7 @@ by that page, which teaches with it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
@@ -48,19 +49,23 @@ class Phones:
 
     def open(self) -> str | None:
         """A new key; None where there is no room."""
-        now = self._clock()
-        for key in [key for key, one in self._phones.items() if now - one.seen > _AWAY]:
-            del self._phones[key]
+        self.purge()
         if len(self._phones) >= _PHONES:
             return None
         key = secrets.token_urlsafe(16)
-        self._phones[key] = _Phone(now)
+        self._phones[key] = _Phone(self._clock())
         return key
+
+    def purge(self) -> None:
+        """Forget those whose page is gone, and their pictures."""
+        now = self._clock()
+        for key in [key for key, one in self._phones.items() if now - one.seen > _AWAY]:
+            del self._phones[key]
 
     def get(self, key: str) -> _Phone | None:
         """The phone of a key, while the page that showed it is there."""
-        one = self._phones.get(key)
-        return None if one is None or self._clock() - one.seen > _AWAY else one
+        self.purge()
+        return self._phones.get(key)
 
     @property
     def size(self) -> int:
@@ -107,6 +112,8 @@ def make() -> Starlette:
         if len(one.pictures) >= _WAITING or phones.size > _OF_ALL:
             return _refused(503, "The other screen does not keep up: please wait a moment.")
         one.pictures.append((name, file))
+        # Where the page is gone by then, nobody may ask for anything any more.
+        asyncio.get_running_loop().call_later(_AWAY + 1, phones.purge)
         return JSONResponse({"taken": True})
 
     async def fetch(request: Request) -> Response:

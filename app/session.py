@@ -130,6 +130,7 @@ class Session:
     def look_at(self, subject: Subject | None, instead_of: Subject | None = None) -> bool:
         """Turn to something else. With `instead_of` only where that is still being looked at: what a
         person did meanwhile counts more than an answer that comes late."""
+        self.stay()
         with _TURNS:
             if instead_of is not None and self.subject is not instead_of:
                 return False
@@ -139,6 +140,11 @@ class Session:
                     subject = subject.with_edits(edits)
             self.subject = subject
         return True
+
+    def stay(self) -> None:
+        """What belongs to this visitor is in use."""
+        if self.lent is not None:
+            self.lent.touch()
 
     def ask(self) -> str | None:
         """A new name for the maps that are wanted; None where there is nothing to explain."""

@@ -21,6 +21,8 @@ from memorywrap.loading import load_classifier, random_bank, training_images
 
 _log = logging.getLogger(__name__)
 
+LENT = "yours-"  # how the names of lent models begin
+_FORGOTTEN = "Your model was forgotten, an hour after your last action: please choose another, or press Teach again."
 _LENT = 40  # models of visitors, of some 60 MB each once they have explained something
 _DRAWN_FROM = 500  # rendered digits that a memory is drawn from anew: a few seconds' work
 
@@ -240,6 +242,8 @@ class Shelf:
         if not self._entries:
             raise ModelError("There is no model yet: put a checkpoint folder under checkpoints/.")
         if not isinstance(name, str) or name not in self._entries:
+            if isinstance(name, str) and name.startswith(LENT):
+                raise ModelError(_FORGOTTEN)
             raise ModelError(f"Unknown model: expected one of {', '.join(self.names)}.")
         return self._entries[name]
 

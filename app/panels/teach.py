@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from app.session import Session
 from app.story import PRIVATE, Story, Updates
 from app.uploads import ArgumentError, speaks
 from memorywrap.encoders import PHOTO
-from memorywrap.images import ImageError, to_input
+from memorywrap.images import to_input
 from memorywrap.training.teaching import ENCODER, Lesson, looked_at, teach
 
 _MOST_PICTURES = 400
@@ -36,7 +37,7 @@ class Teach:
     def __init__(self, story: Story) -> None:
         self._story = story
         with gr.Accordion("Teach it your own classes", open=False, elem_id="mw-teach"):
-            self.desk = scripted("teach", "media")
+            self.desk = scripted("teach", "media", missing=None)
             self.result = place()
             self.save = gr.DownloadButton("Save your model (zip)", size="sm", visible=False)
 
@@ -53,12 +54,15 @@ class Teach:
         done = self.desk.teach(
             speaks(self.taught),
             given,
-            [story.session, self.result, self.save, story.model],
+            [story.session, self.desk, self.result, self.save, story.model],
             show_progress_on=self.result,
             **{**PRIVATE, **_AT_ONCE, "show_progress": "full"},
         )
         # The picture on the page is answered by the new model.
         story.on(done.success, story.ask_model, [story.model], concurrency_limit=4)
+        self.desk.stay(
+            speaks(self.stayed), [story.session], [story.session], **{**PRIVATE, "queue": False}
+        )
         gone = self.desk.forget(
             speaks(self.forgotten),
             [story.session],
@@ -88,16 +92,21 @@ class Teach:
     def taught(self, session: Session, value: Any, progress: Any = _PROGRESS) -> Updates:
         """A model is wanted: JSON of {"classes": {name: [numbers of pictures]}}."""
         album = session.pictures or Album(0)
-        classes = _checked(_object(value).get("classes"), album)
-        session.lent = None  # room for the next
-        self._story.models.require_room()
+        classes = _checked(_object(value).get("classes"))
+        asked = [number for numbers in classes.values() for number in numbers]
+        missing = [number for number in asked if number not in album]
+        if missing:  # they are sent again, and it is asked for again
+            told = {"numbers": missing, "at": secrets.token_hex(4)}
+            return {self._story.session: session, self.desk: gr.HTML(missing=json.dumps(told))}
+        if session.lent is None:
+            self._story.models.require_room()
         images, labels = [], []
         size = PHOTO[ENCODER].image_size
         for label, numbers in enumerate(classes.values()):
             for number in numbers:
                 images.append(to_input(decoded(album[number]), size))
                 labels.append(label)
-        album.keep({number for numbers in classes.values() for number in numbers})
+        album.keep(set(asked))
         pixels, known = torch.stack(images), torch.tensor(labels)
         features = looked_at(
             pixels, progress=lambda part: progress(part / 2, desc="looking at the pictures")
@@ -111,6 +120,7 @@ class Teach:
         )
         files = {name: [album[number] for number in found] for name, found in classes.items()}
         folder = Path(get_upload_folder())
+        session.lent = None  # room for the next
         session.lent = Lent(self._story.models, result.classifier, files, folder)
         told = _told(classes, known.tolist(), result.unseen.tolist())
         return {
@@ -119,6 +129,11 @@ class Teach:
             self.save: gr.DownloadButton(value=str(session.lent.file), visible=True),
             self._story.model: self._choices(session, session.lent.name),
         }
+
+    def stayed(self, session: Session) -> Updates:
+        """What was taught is in use, at the door for programs."""
+        session.stay()
+        return {self._story.session: session}
 
     def forgotten(self, session: Session) -> Updates:
         """All of it is to be gone."""
@@ -169,7 +184,7 @@ def _object(value: Any) -> dict[str, Any]:
     return found
 
 
-def _checked(classes: Any, album: Album) -> dict[str, list[int]]:
+def _checked(classes: Any) -> dict[str, list[int]]:
     """The classes as they were told, if they can be taught."""
     if not isinstance(classes, dict) or not 2 <= len(classes) <= MOST_CLASSES:
         raise ArgumentError(f"A model is taught two to {MOST_CLASSES} classes.")
@@ -178,8 +193,8 @@ def _checked(classes: Any, album: Album) -> dict[str, list[int]]:
             raise ArgumentError(f"A class has a name of up to {LONGEST_NAME} letters.")
         if len(numbers) < 2:
             raise ArgumentError(f"The class {name} needs two pictures at least.")
-        if not all(number in album for number in numbers):
-            raise ImageError("Some pictures are no longer on the server: please add them again.")
+        if not all(type(number) is int for number in numbers):
+            raise ArgumentError(_STRANGE)
     if sum(map(len, classes.values())) > _MOST_PICTURES:
         raise ArgumentError(f"A model is taught with {_MOST_PICTURES} pictures at most.")
     return classes

@@ -1,9 +1,10 @@
 // Classes of one's own. Pictures are made small here and sent as they come; which belong to which class is told
 // when they are taught. value: JSON. Events: 'brought' {pictures: {number: data address}}, 'teach' {classes: {name:
-// [numbers]}}, 'forget'.
+// [numbers]}}, 'stay', 'forget'. missing: JSON of the numbers that were told and are not on the server.
 const SIDE = 224;
-const [MOST_CLASSES, MOST_PICTURES, EACH_TIME, PAUSE] = [10, 400, 30, 200];
+const [MOST_CLASSES, MOST_PICTURES, EACH_TIME, PAUSE] = [10, 400, 700_000, 200]; // of the third, letters
 const LARGEST_KEPT = 70_000; // bytes of a picture
+const [ATTEMPTS, STAYS] = [5, 600_000]; // to teach with what did not arrive; milliseconds
 const list = element.querySelector('.mw-classes');
 const status = element.querySelector('.mw-said');
 const video = element.querySelector('video');
@@ -13,14 +14,18 @@ let history = []; // what undoes the last steps
 let unsent = {};
 let next = 0;
 let sending = null;
+let attempts = 0;
+let isKnown = false; // whether the server has anything
 
 const say = (words) => { status.textContent = words; };
 const full = () => say(`There is room for ${MOST_PICTURES} pictures: take some away first.`);
 const count = () => classes.reduce((sum, one) => sum + one.pictures.length, 0);
 
 function send() {
-  const some = Object.entries(unsent).slice(0, EACH_TIME);
+  let size = 0;
+  const some = Object.entries(unsent).filter(([, address]) => { size += address.length; return size < EACH_TIME; });
   if (!some.length) { sending = null; return; }
+  isKnown = true;
   some.forEach(([number]) => delete unsent[number]);
   props.value = JSON.stringify({ pictures: Object.fromEntries(some) });
   trigger('brought');
@@ -119,7 +124,7 @@ async function record(one, held) {
   } catch { say('The camera cannot be used: allow it in your browser, or add files.'); }
 }
 
-function row(one, place) {
+function row(one) {
   const item = document.createElement('li');
   item.innerHTML = '<div class="mw-tools"><input type="text" maxlength="40" aria-label="Name of the class">'
     + '<span class="mw-count"></span><button type="button" class="mw-add">Add pictures</button>'
@@ -128,8 +133,7 @@ function row(one, place) {
     + '<input type="file" accept="image/*,.zip" multiple hidden></div><div class="mw-pictures"></div>';
   const name = item.querySelector('input[type=text]');
   name.value = one.name;
-  name.addEventListener('input', () => { one.name = name.value; ready(); });
-  item.querySelector('.mw-count').textContent = `${one.pictures.length} pictures`;
+  name.addEventListener('input', () => { one.name = name.value; update(one); ready(); });
   const files = item.querySelector('input[type=file]');
   item.querySelector('.mw-add').addEventListener('click', () => files.click());
   files.addEventListener('change', () => takeInto(one, [...files.files]));
@@ -138,8 +142,11 @@ function row(one, place) {
   recorder.addEventListener('pointerdown', (event) => {
     event.preventDefault();
     held.is = true;
-    const stop = () => { held.is = false; removeEventListener('pointerup', stop); };
-    addEventListener('pointerup', stop);
+    const stop = () => {
+      held.is = false;
+      ['pointerup', 'pointercancel'].forEach((end) => removeEventListener(end, stop));
+    };
+    ['pointerup', 'pointercancel'].forEach((end) => addEventListener(end, stop));
     record(one, held);
   });
   recorder.addEventListener('keydown', (event) => { // of a keyboard, one picture for each press
@@ -150,6 +157,7 @@ function row(one, place) {
     }
   });
   item.querySelector('.mw-drop').addEventListener('click', () => {
+    const place = classes.indexOf(one);
     classes.splice(place, 1);
     history.push(() => { classes.splice(place, 0, one); });
     show();
@@ -160,28 +168,47 @@ function row(one, place) {
     event.stopPropagation();
     dropped(event.dataTransfer).then((found) => takeInto(one, found));
   });
-  one.pictures.forEach((picture, at) => {
-    const thumb = document.createElement('button');
-    thumb.type = 'button';
-    thumb.setAttribute('aria-label', `Take picture ${at + 1} of ${one.name} away`);
-    thumb.style.backgroundImage = `url(${picture.address})`;
-    thumb.addEventListener('click', () => {
-      one.pictures.splice(at, 1);
-      history.push(() => { one.pictures.splice(at, 0, picture); });
-      show();
-    });
-    item.querySelector('.mw-pictures').append(thumb);
-  });
   return item;
+}
+
+function thumb(picture) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.style.backgroundImage = `url(${picture.address})`;
+  button.addEventListener('click', () => {
+    const one = classes.find((other) => other.pictures.includes(picture));
+    const at = one.pictures.indexOf(picture);
+    one.pictures.splice(at, 1);
+    history.push(() => { one.pictures.splice(at, 0, picture); });
+    show();
+  });
+  return button;
+}
+
+// The elements that are there stay, and with them what is being typed or held.
+function arrange(place, items) {
+  const wanted = new Set(items);
+  [...place.children].forEach((item) => { if (!wanted.has(item)) item.remove(); });
+  items.forEach((item, at) => {
+    if (place.children[at] !== item) place.insertBefore(item, place.children[at] || null);
+  });
+}
+
+function update(one) {
+  one.item.querySelector('.mw-count').textContent = `${one.pictures.length} pictures`;
+  one.pictures.forEach((picture, at) => {
+    picture.thumb ||= thumb(picture);
+    picture.thumb.setAttribute('aria-label', `Take picture ${at + 1} of ${one.name} away`);
+  });
+  arrange(one.item.querySelector('.mw-pictures'), one.pictures.map((picture) => picture.thumb));
 }
 
 // A phone that opens the code's address sends its pictures to the server, where they are asked for.
 let phone = null; // its key
 async function usePhone() {
   const place = element.querySelector('.mw-phone');
-  button('phone').setAttribute('aria-expanded', String(!phone));
-  place.hidden = Boolean(phone);
-  if (phone) { phone = null; return; }
+  const shown = (is) => { place.hidden = !is; button('phone').setAttribute('aria-expanded', String(is)); };
+  if (phone) { phone = null; shown(false); return; }
   const address = new URL('phone/', location.href.split(/[?#]/)[0]).href;
   const found = await fetch('phone', { method: 'POST', body: JSON.stringify({ address }) });
   const told = await found.json();
@@ -189,6 +216,7 @@ async function usePhone() {
   phone = told.key;
   place.querySelector('.mw-code').innerHTML = told.code;
   place.querySelector('a').href = address + phone;
+  shown(true);
   if (/^(localhost|127\.|\[::1\])/.test(location.host)) {
     say('A phone cannot reach this page at an address of this computer alone: open it by the name it has in your network.');
   }
@@ -225,11 +253,12 @@ function ready() {
     && names.every(Boolean) && new Set(names).size === names.length;
   button('teach').disabled = !enough;
   button('undo').disabled = !history.length;
-  button('forget').disabled = !classes.length;
+  button('forget').disabled = !classes.length && !isKnown;
 }
 
 function show() {
-  list.replaceChildren(...classes.map(row));
+  arrange(list, classes.map((one) => { one.item ||= row(one); return one.item; }));
+  classes.forEach(update);
   ready();
 }
 
@@ -240,23 +269,51 @@ const actions = {
   zip: () => element.querySelector('.mw-zip').click(),
   undo: () => history.pop()?.(),
   forget: () => {
-    [classes, history, unsent] = [[], [], {}];
+    [classes, history, unsent, isKnown] = [[], [], {}, false];
     closeCamera(video);
     trigger('forget');
   },
-  teach: () => {
-    if (sending || Object.keys(unsent).length) { // until all have been sent
-      say('Sending the pictures …');
-      setTimeout(actions.teach, PAUSE);
-      return;
-    }
-    closeCamera(video);
-    say('');
-    const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
-    props.value = JSON.stringify({ classes: Object.fromEntries(told) });
-    trigger('teach');
-  },
+  teach: () => { attempts = 0; teach(); },
 };
+
+function teach() {
+  if (sending || Object.keys(unsent).length) { // until all have been sent
+    say('Sending the pictures …');
+    setTimeout(teach, PAUSE);
+    return;
+  }
+  closeCamera(video);
+  say('');
+  const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
+  props.value = JSON.stringify({ classes: Object.fromEntries(told) });
+  trigger('teach');
+}
+
+// What was taken away and put back, or has been here for too long, is sent again; at first it may be on its way.
+watch('missing', () => {
+  if (!props.missing) return;
+  attempts += 1;
+  if (attempts > ATTEMPTS) { say('The pictures do not arrive: please press Teach again in some minutes.'); return; }
+  say('Sending the pictures …');
+  const { numbers } = JSON.parse(props.missing);
+  if (attempts > 1) {
+    const wanted = new Set(numbers);
+    classes.forEach((one) => one.pictures.forEach(({ number, address }) => {
+      if (wanted.has(number)) unsent[number] = address;
+    }));
+    sending ||= setTimeout(send, PAUSE);
+  }
+  setTimeout(teach, 500 * attempts);
+});
+
+// A model that the camera asks, or a table, is in use, though the page hears nothing of it.
+let acted = 0;
+['pointerdown', 'keydown'].forEach((kind) => document.addEventListener(kind, () => { acted = Date.now(); }));
+setInterval(() => {
+  const isWatching = document.querySelector('#mw-live video')?.srcObject;
+  if (isKnown && (isWatching || Date.now() - acted < STAYS)) trigger('stay');
+}, STAYS);
+
 element.addEventListener('click', (event) => {
   const name = event.target.closest('[data-do]')?.dataset.do;
   if (!name) return;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -78,3 +80,22 @@ def test_a_key_ends_when_its_page_is_silent_and_makes_room(monkeypatch):
     now[0] = 40
     assert phones.get(second) is None and phones.get(first) is not None
     assert phones.open() is not None
+
+
+def test_what_a_page_left_behind_goes_without_anybody_asking_for_a_new_code(monkeypatch):
+    monkeypatch.setattr(phone, "_AWAY", 0.2)
+    made = []
+    monkeypatch.setattr(phone, "Phones", lambda: made.append(Phones()) or made[-1])
+    transport = httpx.ASGITransport(phone.make())
+
+    async def leave() -> tuple[int, int]:
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            key = (await client.post("/phone", json={"address": "http://a.host/"})).json()["key"]
+            await client.post(f"/phone/{key}/fetch", json={"classes": ["cup"]})
+            taken = await client.post(f"/phone/{key}", params={"class": "cup"}, content=JPEG)
+            assert taken.status_code == 200
+            before = made[0].size
+            await asyncio.sleep(1.5)
+            return before, made[0].size
+
+    assert asyncio.run(leave()) == (len(JPEG), 0)

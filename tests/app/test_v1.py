@@ -115,7 +115,10 @@ def test_what_is_no_memory_is_said(client, path, model, message):
         ({"files": {"file": ("a.png", b"x")}}, "a file called image"),
         ({"content": b"x", "params": {"model": "other"}}, "Unknown model"),
         ({"content": b"x", "params": {"model": "later"}}, "no memory bank yet"),
-        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "names no boundary"),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+            "names no boundary",
+        ),
     ],
 )
 def test_what_is_refused_is_one_sentence(client, request_, message):

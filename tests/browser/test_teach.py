@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import zipfile
 
 import numpy as np
@@ -162,6 +163,54 @@ def test_pictures_and_classes_can_be_taken_away_and_put_back(visit):
     expect(tab.get_by_label("Name of the class").last).to_have_value("grass")
     tab.get_by_label("Name of the class").last.fill("sea")
     expect(teach).to_be_disabled()  # two of one name
+
+
+def test_pictures_that_the_server_lost_are_sent_again(visit, page, quick):
+    tab = visit()
+    fill(tab, 3)
+    tab.locator(".mw-pictures button").first.click()  # taken away
+    teaches = tab.get_by_role("button", name="Teach", exact=True)
+    teaches.click()
+    expect(tab.locator(".mw-taught")).to_contain_text("of 5")
+    tab.get_by_role("button", name="Undo").click()
+    teaches.click()  # with one that the server forgot
+    expect(tab.locator(".mw-taught")).to_contain_text("of 6")
+    expect(tab.locator(".mw-teach .mw-said")).to_have_text("")
+
+
+def test_large_pictures_arrive_in_lots_that_the_page_takes(visit, quick):
+    tab = visit()
+    tab.get_by_text("Teach it your own classes").click()
+    chance = random.Random(0)
+    for place in range(2):
+        tab.get_by_role("button", name="Add a class").click()
+        files = []
+        for number in range(12):
+            noise = Image.frombytes("RGB", (224, 224), chance.randbytes(3 * 224 * 224))
+            file = io.BytesIO()
+            noise.save(file, "JPEG", quality=88)
+            assert 50_000 < file.tell() < 70_000  # 24 of them are over the megabyte of one request
+            files.append(
+                {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+            )
+        tab.locator(".mw-classes li").nth(place).locator("input[type=file]").set_input_files(files)
+    expect(tab.locator(".mw-pictures button")).to_have_count(24)
+    tab.get_by_role("button", name="Teach", exact=True).click()
+    expect(tab.locator(".mw-taught")).to_contain_text("of 24")
+
+
+def test_a_name_can_be_typed_while_pictures_come(visit):
+    tab = visit()
+    fill(tab, 2)
+    name = tab.get_by_label("Name of the class").first
+    name.fill("se")
+    name.press("End")
+    files = [picture(COLOURS["grass"], 30 + number) for number in range(3)]
+    tab.locator(".mw-classes li").nth(1).locator("input[type=file]").set_input_files(files)
+    expect(tab.locator(".mw-classes li").nth(1)).to_contain_text("5 pictures")
+    tab.keyboard.type("al")
+    expect(name).to_have_value("seal")
+    expect(name).to_be_focused()
 
 
 def test_a_phone_sends_its_pictures(visit):

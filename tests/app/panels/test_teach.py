@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import os
 import shutil
 import weakref
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -23,7 +25,6 @@ from app.session import Session
 from app.shelf import ModelError
 from app.uploads import ArgumentError
 from memorywrap import Lesson, MemoryWrapClassifier, looked_at
-from memorywrap.images import ImageError
 
 JPEG = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8 a picture").decode()
 
@@ -33,6 +34,7 @@ def panel():
     """The panel without its page."""
     panel = Teach.__new__(Teach)
     panel._story = SimpleNamespace(session="session", notice="notice")
+    panel.desk = "desk"
     return panel
 
 
@@ -74,13 +76,19 @@ def test_what_is_no_picture_is_refused(panel, value):
 )
 def test_classes_that_cannot_be_taught_are_refused(classes, words):
     with pytest.raises(ArgumentError, match=words):
-        teach._checked(classes, album_of(10))
+        teach._checked(classes)
 
 
-def test_pictures_that_are_gone_are_said():
-    for number in (3, True, "1", [1]):
-        with pytest.raises(ImageError, match="add them again"):
-            teach._checked({"a": [0, 1], "b": [2, number]}, album_of(3))
+def test_pictures_that_are_gone_are_asked_for_again(panel):
+    session = Session(pictures=album_of(3), lent=Mock())
+    told = panel.taught(session, json.dumps({"classes": {"a": [0, 1], "b": [2, 7, 9]}}))
+    asked = json.loads(told[panel.desk].props["missing"])
+    assert asked["numbers"] == [7, 9] and session.lent is not None  # what was taught before stays
+    again = panel.taught(session, json.dumps({"classes": {"a": [0, 1], "b": [2, 7, 9]}}))
+    assert json.loads(again[panel.desk].props["missing"]) != asked  # so that it is noticed
+    for number in (True, "1", [1]):
+        with pytest.raises(ArgumentError, match="reload"):
+            teach._checked({"a": [0, 1], "b": [2, number]})
 
 
 def test_the_pictures_of_all_visitors_have_a_bound(monkeypatch):
@@ -121,9 +129,12 @@ def test_a_taught_model_is_nobody_elses_and_goes_with_its_owner(
     assert len(again.require_bank()) == len(own.require_bank())
     assert (tmp_path / "again/pictures/a%2Fb/001.jpg").read_bytes() == b"two"
     assert (tmp_path / "again/pictures/%2E%2E/000.jpg").read_bytes() == b"three"
+    os.utime(session.lent.file, (0, 0))
+    session.stay()
+    assert session.lent.file.stat().st_mtime > 0  # while it is in use, it can be saved
     del session
     gc.collect()
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="press Teach again"):
         models.get(name)
     assert not list((tmp_path / "files").iterdir())
     models.close()
