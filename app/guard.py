@@ -24,6 +24,7 @@ from gradio.utils import get_upload_folder
 
 from app import metrics
 from app.bodies import App, Bodies, Message, Receive, Refused, Send
+from app.uploads import NOT_UNDERSTOOD
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def failure(error: Exception) -> Refused:
             507, "The server has no room for pictures right now: please try again later."
         )
     if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):
-        return Refused(400, "The request is not understood.")
+        return Refused(400, NOT_UNDERSTOOD)
     return Refused(500, "Something went wrong on the server: please try again.")
 
 
@@ -105,9 +106,9 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no websockets here
-        started, begun = False, time.monotonic()
+        started, is_replaced, begun = False, False, time.monotonic()
 
-        async def send_on(message: Message) -> None:
+        async def send_out(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -119,6 +120,17 @@ class Guard:
                 ]
                 message = {**message, "headers": [*kept, *_HEADERS]}
             await send(message)
+
+        async def send_on(message: Message) -> None:
+            nonlocal is_replaced
+            if is_replaced:
+                return
+            # Gradio lists what it expected, and repeats what it was sent.
+            is_replaced = message.get("status") == 422
+            if is_replaced:
+                await _answer(send_out, Refused(400, NOT_UNDERSTOOD))
+            else:
+                await send_out(message)
 
         try:
             headers = {name.lower(): value for name, value in scope["headers"]}

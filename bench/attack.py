@@ -157,7 +157,7 @@ def attack(page: Page, count: int, seed: int, result: Result) -> None:
             answer = client.post(
                 "/v1/whatif", files={"image": (one.name, one.data)}, data={"edits": "[]"}
             )
-        return one.kind, answer.status_code
+        return one.kind, _outcome(answer)
 
     def send_payload(client: httpx.Client, payload: tuple[str, bytes]) -> tuple[str, int]:
         path, body = payload
@@ -171,7 +171,7 @@ def attack(page: Page, count: int, seed: int, result: Result) -> None:
                 "Content-Type": "application/json",
             }
             answer = client.post(path, content=body, headers=accept)
-        return "payloads of the endpoints", answer.status_code
+        return "payloads of the endpoints", _outcome(answer)
 
     _visit_for(page, 3.0, result.calm)
     visitor.start()
@@ -216,6 +216,18 @@ def _send(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for done in [pool.submit(sender) for _ in range(_AT_ONCE)]:
             done.result()
+
+
+def _outcome(answer: httpx.Response) -> int:
+    """The status of an answer; less than zero for a refusal that says nothing in a sentence."""
+    if answer.status_code < 400:
+        return answer.status_code
+    try:
+        told = answer.json()
+        said = told["error"]["message"] if "error" in told else told["detail"]
+    except (ValueError, KeyError, TypeError):
+        said = None
+    return answer.status_code if isinstance(said, str) and said else -answer.status_code
 
 
 def _visit(page: Page, done: threading.Event, result: Result) -> None:

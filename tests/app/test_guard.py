@@ -362,3 +362,10 @@ def test_a_household_s_addresses_are_one_and_the_busy_are_remembered(monkeypatch
         return found
 
     assert asyncio.run(all_of_them()) == [200, 200, *[429] * 9]
+
+
+@pytest.mark.slow
+def test_what_gradio_does_not_understand_is_a_sentence(page):
+    answer = httpx.post(f"{page.url}{JOIN}", json={"data": 5, "fn_index": ["a secret"]})
+    assert answer.status_code == 400 and "not understood" in answer.json()["detail"]
+    assert "secret" not in answer.text
