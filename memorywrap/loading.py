@@ -15,6 +15,7 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.banks import digest_of, draw_bank
 from memorywrap.data.sampling import balanced, interleaved
 from memorywrap.data.sets import DataError, Split, data_set, load_data
+from memorywrap.images import of_side
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def load_classifier(
     recipe = classifier.config.bank
     if recipe is not None and classifier.has_memory and classifier.bank is None:
         drawn = draw_bank(recipe, fetch=fetch)
-        classifier.set_bank(classifier.make_bank(drawn.images, drawn.labels))
+        pixels = of_side(drawn.images, classifier.config.image_size)
+        classifier.set_bank(classifier.make_bank(pixels, drawn.labels))
         if recipe.get("digest", digest_of(drawn)) != digest_of(drawn):
             # Another copy of the data set, such as the published files in place of a JPEG copy.
             _log.warning(
@@ -48,7 +50,8 @@ def load_classifier(
 
 
 def training_images(config: Config, most: int | None = None, *, fetch: bool = False) -> Split:
-    """What a model was trained on; of rendered images no more than `most`, which takes less long.
+    """What a model was trained on, in the size that it sees; of rendered images no more than `most`, which
+    takes less long.
 
     Raises:
         DataError: the data set is not there, or the checkpoint does not say which it was.
@@ -60,7 +63,13 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
         samples = min(samples, most)
     seed, held_out = config.data.get("seed", 0), config.data.get("held_out", 0)
     return load_data(
-        name, samples=samples, seed=seed, held_out=held_out, fetch=fetch, test=False
+        name,
+        samples=samples,
+        seed=seed,
+        held_out=held_out,
+        fetch=fetch,
+        test=False,
+        size=config.image_size,
     ).train
 
 

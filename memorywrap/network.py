@@ -203,13 +203,20 @@ class MemoryWrapNetwork(nn.Module):
         return embed(self.encoder, pixels, self.mean, self.std, mirror=mirror)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Embeddings (n, dim) of uint8 images (n, 3, height, width), in chunks; as in evaluation
-        mode."""
+        """Embeddings (n, dim) of uint8 images (n, 3, size, size), in chunks; as in evaluation mode.
+
+        Raises:
+            ValueError: images of another size than the model sees.
+        """
         return self.frozen.project(self.features(images))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """What the embeddings of `encode` are a projection of, (n, features)."""
+        size = self.config.image_size
+        if images.shape[2:] != (size, size):
+            found = " x ".join(map(str, images.shape[2:]))
+            raise ValueError(f"images: expected {size} x {size} pixels, received {found}")
         fast = self.frozen.features
         chunk = max(16, _PIXELS // (images.shape[2] * images.shape[3]))
         return torch.cat([fast(to_unit(part, self.device)) for part in images.split(chunk)])

@@ -93,7 +93,9 @@ def run(options: argparse.Namespace) -> int:
     if options.second is not None and not options.patches:
         raise ValueError("--second: it is asked about patch counterfactuals: add --patches")
     config = classifier.config
-    data, test = load_test(options.data, config.classes, fetch=options.download)
+    data, test = load_test(
+        options.data, config.classes, fetch=options.download, size=config.image_size
+    )
     queries = classifier.encode(test.images)
     predicted = accuracy.answers(classifier, queries)
     table = accuracy.confusion(predicted, test.labels, len(config.classes))

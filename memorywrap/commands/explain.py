@@ -31,7 +31,7 @@ from memorywrap.explanation.figures import (
     paper_figure,
 )
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
-from memorywrap.images import ImageError, of_side, to_pil
+from memorywrap.images import ImageError, to_pil
 from memorywrap.measures.pictures import Row, as_csv, as_html, chosen
 from memorywrap.patches import patch_counterfactual
 from memorywrap.prediction import PatchCounterfactual
@@ -146,14 +146,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> list[Row]:
     if options.crop is not None:
         raise ValueError("--crop: images of a data set are seen whole")
-    classes = classifier.config.classes
-    _, test = load_test(options.data, classes, fetch=options.download)
+    config, classes = classifier.config, classifier.config.classes
+    _, test = load_test(options.data, classes, fetch=options.download, size=config.image_size)
     try:
         bank = classifier.require_bank().without(options.without) if options.without else None
     except IndexError as error:
         raise ValueError(f"--without: {error}") from error
-    pixels = of_side(test.images, classifier.config.image_size)
-    predictions = classifier.predict_inputs(list(pixels), bank)
+    predictions = classifier.predict_inputs(list(test.images), bank)
     return [
         Row(f"{options.data} {place}", classes[label], prediction)
         for place, (label, prediction) in enumerate(

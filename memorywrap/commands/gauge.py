@@ -57,7 +57,12 @@ def run(options: argparse.Namespace) -> int:
         options.checkpoint, device=options.device, fetch=options.download
     )
     sets = {
-        name: load_test(name, classifier.config.classes, fetch=options.download)[1]
+        name: load_test(
+            name,
+            classifier.config.classes,
+            fetch=options.download,
+            size=classifier.config.image_size,
+        )[1]
         for name in (options.data, *options.exam)
     }
     held_out = sets.pop(options.data)
@@ -66,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
     samples = trust_report.LEARNED if record.rendered else None
     known = None
     if record.strangers:
-        known = load_data(options.data, samples=samples, test=False).train.images
+        known = load_data(
+            options.data, samples=samples, test=False, size=classifier.config.image_size
+        ).train.images
     gauge, report = trust_report.fit_gauge(
         classifier,
         held_out,

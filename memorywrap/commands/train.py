@@ -11,17 +11,15 @@ from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.card import write_card
 from memorywrap.checkpoints.config import VARIANTS
 from memorywrap.commands.shared import add_download, add_machine, add_set, setting
-from memorywrap.data.folders import read_folder
-from memorywrap.data.sets import ImageData, data_names, data_title, load_data, load_test
+from memorywrap.data.sets import data_names, data_title, load_data, load_test
 from memorywrap.devices import use_threads
 from memorywrap.encoders import ENCODERS, PHOTO
-from memorywrap.images import of_side
 from memorywrap.training import distributed
 from memorywrap.training.loop import Interrupted, epochs_within, train_and_measure
 from memorywrap.training.recipes import Training, overridden, recipe_for
 from memorywrap.training.runs import RunFolder
 
-_LARGEST = 20_000  # pictures that are enlarged for an encoder: 3 GB at 224 pixels
+_CHECKPOINT = 150_000_000  # bytes of the largest of a taught model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,27 +108,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_for(options: argparse.Namespace, size: int) -> ImageData:
-    """The data set in an encoder's own size of images: a folder is read at it, others are enlarged."""
-    kind, _, path = options.data.partition(":")
-    if kind == "folder":
-        if options.samples is not None:
-            raise ValueError("--samples: a folder is taught whole: leave it out")
-        return read_folder(options.data, Path(path).expanduser(), size=size)
-    data = load_data(
-        options.data, samples=options.samples, seed=options.seed, fetch=options.download
-    )
-    if (pictures := len(data.train) + len(data.test)) > _LARGEST:
-        raise ValueError(
-            f"--data {options.data}: {pictures:,} pictures of {size} pixels do not fit: "
-            f"expected at most {_LARGEST:,}; give --samples"
-        )
-    train, test = (
-        replace(split, images=of_side(split.images, size)) for split in (data.train, data.test)
-    )
-    return replace(data, train=train, test=test)
-
-
 def _teach(options: argparse.Namespace) -> int:
     """Encoders for photographs come trained: what is learned is a head, from few pictures, in seconds."""
     from memorywrap.training.teaching import teach_from
@@ -139,13 +116,33 @@ def _teach(options: argparse.Namespace) -> int:
         raise ValueError(f"--encoder {options.encoder}: expected the variant memory-wrap")
     unused = ("start", "epochs", "minutes", "set", "exam")
     given = [f"--{name}" for name in unused if getattr(options, name) not in (None, [])]
+    defaults = {"recipe": ("fast",), "precision": ("auto", "float32"), "device": ("auto", "cpu")}
+    given += [
+        f"--{name}" for name, known in defaults.items() if getattr(options, name) not in known
+    ]
     if given:
         raise ValueError(f"--encoder {options.encoder}: has no use for {', '.join(given)}")
-    size = PHOTO[options.encoder].image_size
-    data = _load_for(options, size)
+    data = load_data(
+        options.data,
+        samples=options.samples,
+        seed=options.seed,
+        fetch=options.download,
+        size=PHOTO[options.encoder].image_size,
+    )
     title = options.title or Path(options.data.partition(":")[2]).name or data_title(options.data)
+    run = RunFolder(options.out)
+    run.prepare(
+        {
+            "recipe": "taught",
+            "encoder": options.encoder,
+            "data": data.version,
+            "seed": options.seed,
+            "title": title,
+        },
+        _CHECKPOINT,
+    )
     taught = teach_from(data, title=title, encoder=options.encoder, seed=options.seed)
-    made = RunFolder(options.out).checkpoint
+    made = run.checkpoint
     taught.classifier.save_pretrained(made)
     write_card(made)
     unseen = (taught.unseen == data.train.labels).float().mean()

@@ -10,7 +10,15 @@ import torch
 from tqdm import tqdm
 
 from memorywrap.data.cache import Tensors, cached
-from memorywrap.data.sets import DataError, DataSet, ImageData, Split, Wanted, register_data_set
+from memorywrap.data.sets import (
+    DataError,
+    DataSet,
+    ImageData,
+    Split,
+    Wanted,
+    check_fits,
+    register_data_set,
+)
 from memorywrap.images import ImageError, read_image, to_input
 
 SIZE = 32
@@ -88,6 +96,7 @@ class _ImageFolder(DataSet):
             f"{self.name}:{wanted.argument}",
             Path(wanted.argument).expanduser(),
             only_test=wanted.samples == 0,
+            size=wanted.size or SIZE,
         )
 
 
@@ -153,6 +162,7 @@ def _why(path: Path) -> str:
 
 
 def _decoded(files: list[tuple[Path, int]], what: str, size: int) -> Tensors:
+    check_fits(len(files), size)
     images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     read = torch.ones(len(files), dtype=torch.bool)

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from memorywrap.data.sampling import reduced
+from memorywrap.images import of_side
 
 __all__ = [
     "DATA_SETS",
@@ -83,6 +84,8 @@ class Wanted:
         seed: of rendered images.
         fetch: whether it may be downloaded.
         test: whether the test images are wanted; what is rendered makes none otherwise.
+        size: side of the images in pixels, where they can be read in any; the data set's own where not
+            given. Others are brought to it once they are loaded.
     """
 
     argument: str = ""
@@ -90,6 +93,7 @@ class Wanted:
     seed: int = 0
     fetch: bool = False
     test: bool = True
+    size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,8 @@ class DataSet(ABC):
         return True
 
 
+MOST_BYTES = 4 * 10**9  # of the images of a split
+
 DATA_SETS: dict[str, DataSet] = {}
 
 
@@ -182,6 +188,7 @@ def load_data(
     held_out: int = 0,
     fetch: bool = False,
     test: bool = True,
+    size: int | None = None,
 ) -> ImageData:
     """A data set by name, with a training set of `samples` drawn by `seed`.
 
@@ -192,16 +199,22 @@ def load_data(
         held_out: training images that are not drawn from, see `sampling.reduced`.
         fetch: download it where it is missing, if it can be.
         test: whether the test images are wanted; without, there may be none.
+        size: side of the images in pixels; the data set's own when not given.
 
     Raises:
-        DataError: unknown, missing or unusable data.
+        DataError: unknown, missing or unusable data, or more than fits.
     """
     record = data_set(name)
     if samples is not None and samples < 1:
         raise DataError(f"{name}: expected at least 1 training sample, received {samples}")
-    data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch, test))
+    data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch, test, size))
+
+    def in_size(data: ImageData) -> ImageData:
+        held_back = _in_size(data.test, size) if test else data.test
+        return replace(data, train=_in_size(data.train, size), test=held_back)
+
     if samples is None or record.rendered:
-        return data
+        return in_size(data)
     try:
         rows = reduced(data.train.labels, samples, seed, held_out)
     except ValueError as error:
@@ -209,11 +222,15 @@ def load_data(
     version = {**data.version, "samples": samples, "seed": seed}
     if held_out:
         version["held_out"] = held_out
-    return replace(data, train=data.train.rows(rows), version=version)
+    return in_size(replace(data, train=data.train.rows(rows), version=version))
 
 
 def load_test(
-    name: str, classes: Sequence[str] | None = None, *, fetch: bool = False
+    name: str,
+    classes: Sequence[str] | None = None,
+    *,
+    fetch: bool = False,
+    size: int | None = None,
 ) -> tuple[ImageData, Split]:
     """The split that "NAME:test" or "NAME:train" means (test if not said), and its data set, which
     may come without training images where those are not meant.
@@ -222,6 +239,7 @@ def load_test(
         name: as for `load_data`, with the split after a colon.
         classes: the class names a model predicts; the data must have the same ones.
         fetch: download it where it is missing, if it can be.
+        size: side of the split's images in pixels; the data set's own when not given.
 
     Raises:
         DataError: also where the class names differ.
@@ -230,13 +248,31 @@ def load_test(
     if name.endswith((":train", ":test")):
         base, _, part = name.rpartition(":")
     samples = None if part == "train" else 0
-    data = data_set(base).load(Wanted(base.partition(":")[2], samples, fetch=fetch))
+    data = data_set(base).load(Wanted(base.partition(":")[2], samples, fetch=fetch, size=size))
     if classes is not None and tuple(classes) != data.classes:
         raise DataError(
             f"{base}: its classes differ from the model's: expected {', '.join(classes)}; "
             f"found {', '.join(data.classes)}"
         )
-    return data, data.train if part == "train" else data.test
+    return data, _in_size(data.train if part == "train" else data.test, size)
+
+
+def check_fits(images: int, size: int) -> None:
+    """Raises DataError for more images of a side in pixels than are kept in memory."""
+    most = MOST_BYTES // (3 * size * size)
+    if images > most:
+        raise DataError(
+            f"{images:,} images of {size} x {size} pixels do not fit: expected at most {most:,}; give "
+            "--samples, or fewer images"
+        )
+
+
+def _in_size(split: Split, size: int | None) -> Split:
+    """With images of that side in pixels."""
+    if size is None or split.images.shape[-1] == size:
+        return split
+    check_fits(len(split), size)
+    return replace(split, images=of_side(split.images, size))
 
 
 def data_title(name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.data.banks import bank_recipe, digest_of, draw_bank
 from memorywrap.data.sets import ImageData
 from memorywrap.encoders import PHOTO, FrozenEncoder, PhotoEncoder, Projected, create_encoder
 from memorywrap.familiarity import nearest_of
-from memorywrap.images import to_unit
+from memorywrap.images import of_side, to_unit
 from memorywrap.layer import MemoryWrapLayer
 from memorywrap.measures.reliance import reliance
 from memorywrap.training.objective import counterfactual_loss
@@ -158,8 +159,15 @@ def teach_from(data: ImageData, *, title: str, encoder: str, seed: int) -> Taugh
     """Teach a model with a data set in the encoder's size of images, and measure it on the test images.
 
     Raises:
-        As `teach`.
+        ValueError: fewer than two classes, or fewer than two training images of one.
     """
+    counts = data.train.labels.bincount(minlength=len(data.classes)).tolist()
+    for name, count in zip(data.classes, counts, strict=True):
+        if count < 2:
+            raise ValueError(
+                f"class {name}: expected two pictures to learn from and one to test with, received "
+                f"{count} to learn from"
+            )
     with tqdm(total=1.0, desc="looking at the pictures", leave=False, bar_format=_BAR) as bar:
         features = looked_at(data.train.images, encoder, lambda part: bar.update(part - bar.n))
     lesson = Lesson(data.train.images, data.train.labels, data.classes, features)
@@ -172,6 +180,14 @@ def teach_from(data: ImageData, *, title: str, encoder: str, seed: int) -> Taugh
             progress=lambda part: bar.update(part - bar.n),
         )
     classifier = taught.classifier
+    if (recipe := bank_recipe(data, min(BANK, len(data.train)), seed)) is not None:
+        # Other people's pictures are no part of a checkpoint, and are drawn in the size that they have.
+        del recipe["digest"]
+        drawn = draw_bank(recipe)
+        pixels = of_side(drawn.images, classifier.config.image_size)
+        recipe["digest"] = digest_of(drawn)
+        classifier.config = replace(classifier.config, bank=recipe)
+        classifier.set_bank(classifier.make_bank(pixels, drawn.labels))
     right = classifier.classify(data.test.images).logits.argmax(dim=1).cpu() == data.test.labels
     seen = {"images": len(right), "accuracy": 100 * float(right.float().mean())}
     decides = reliance(classifier, classifier.encode(data.test.images))
@@ -188,22 +204,28 @@ def memory_of(features: Tensor, labels: Tensor, size: int = BANK) -> Tensor:
         features: (n, dim).
         labels: int64 (n,).
         size: of the memory.
+
+    Raises:
+        ValueError: more classes than samples.
     """
     if len(labels) <= size:
         return torch.arange(len(labels))
     unit = functional.normalize(features, dim=1)
-    queues = [_herded(unit, (labels == label).nonzero()[:, 0]) for label in labels.unique()]
+    each = labels.bincount()
+    if int((each > 0).sum()) > size:
+        raise ValueError(f"memory: {int((each > 0).sum())} classes, expected {size} at most")
+    queues = [_herded(unit, (labels == label).nonzero()[:, 0], size) for label in labels.unique()]
     chosen: list[int] = []
     for place in range(max(map(len, queues))):
         chosen += [queue[place] for queue in queues if place < len(queue)]
     return torch.tensor(sorted(chosen[:size]))
 
 
-def _herded(unit: Tensor, rows: Tensor) -> list[int]:
-    """The rows of a class, those first whose mean is near that of all."""
+def _herded(unit: Tensor, rows: Tensor, most: int) -> list[int]:
+    """The rows of a class, those first whose mean is near that of all, `most` of them."""
     mean, total = unit[rows].mean(dim=0), torch.zeros(unit.shape[1])
     left, order = rows.tolist(), list[int]()
-    while left:
+    while left and len(order) < most:
         away = ((total + unit[left]) / (len(order) + 1) - mean).norm(dim=1)
         order.append(left.pop(int(away.argmin())))
         total = total + unit[order[-1]]
@@ -252,20 +274,27 @@ class _Head(nn.Module):
 
 @torch.enable_grad()
 def _learned(features: Tensor, labels: Tensor, classes: int, seed: int) -> _Head:
-    """Learned from features (n, 2, dim): each picture is read with others as its memory, never itself."""
+    """Learned from features (n, 2, dim): each picture is read with others as its memory, never itself. One
+    that is alone in its class has its mirror image there, or it would learn that the memory is wrong."""
     count, chance = len(labels), torch.Generator().manual_seed(seed)
     with _INITIAL, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = _Head(features, classes)
     seen = head.standard(features)
+    is_alone = (labels.bincount(minlength=classes) == 1)[labels]
     optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, _STEPS)
     for _ in range(_STEPS):
         rows = torch.randint(count, (_BATCH,), generator=chance)
         memory = torch.randperm(count, generator=chance)[:_MEMORY]
-        others = rows[:, None] != memory
-        queries = head.projection(_blurred(seen, rows, chance))
-        kept = head.projection(_blurred(seen, memory, chance))
+        others = (rows[:, None] != memory) | is_alone[rows, None]
+        asked, beside = (_chosen(len(one), seen.shape[2], chance) for one in (rows, memory))
+        other_side = torch.zeros_like(labels).index_copy(0, memory, 1 - beside.sides)
+        asked = asked._replace(sides=torch.where(is_alone[rows], other_side[rows], asked.sides))
+        queries, kept = (
+            head.projection(seen[at, one.sides] * one.scale)
+            for at, one in ((rows, asked), (memory, beside))
+        )
         weights = head.layer.weights(queries, kept, others)
         logits = head.layer.read(queries, kept, weights)
         told = weights @ functional.one_hot(labels[memory], classes).float()
@@ -284,12 +313,17 @@ def _learned(features: Tensor, labels: Tensor, classes: int, seed: int) -> _Head
     return head.eval().requires_grad_(False)
 
 
-def _blurred(seen: Tensor, rows: Tensor, chance: torch.Generator) -> Tensor:
-    """Features of pictures, or of their mirror images, some of them dropped: few pictures are learned by heart
-    otherwise."""
-    sides = torch.randint(2, (len(rows),), generator=chance)
-    drawn = torch.randint(256, (len(rows), seen.shape[2]), generator=chance, dtype=torch.uint8)
-    return seen[rows, sides] * (drawn >= round(256 * _DROPPED)) / (1 - _DROPPED)
+class _Chosen(NamedTuple):
+    """What of pictures is shown."""
+
+    sides: Tensor  # (n,): 0 the picture, 1 its mirror image
+    scale: Tensor  # (n, features): some are dropped; few pictures are learned by heart otherwise
+
+
+def _chosen(count: int, features: int, chance: torch.Generator) -> _Chosen:
+    sides = torch.randint(2, (count,), generator=chance)
+    drawn = torch.randint(256, (count, features), generator=chance, dtype=torch.uint8)
+    return _Chosen(sides, (drawn >= round(256 * _DROPPED)) / (1 - _DROPPED))
 
 
 def _assembled(

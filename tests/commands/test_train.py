@@ -14,7 +14,9 @@ from PIL import Image
 
 from memorywrap import MemoryWrapClassifier
 from memorywrap.commands import main as cli
+from memorywrap.data import sets
 from memorywrap.data.sets import DATA_SETS, DataSet, ImageData, Split, Wanted
+from memorywrap.loading import load_classifier
 from memorywrap.measures import explanation_report
 
 pytestmark = pytest.mark.usefixtures("tiny_training")
@@ -114,11 +116,29 @@ def test_an_encoder_for_photographs_is_taught_with_a_folder(tmp_path, capsys):
     assert classifier.config.title == "Two colours" and len(classifier.require_bank()) == 6
     assert cli.main([*arguments, "--data", "digits", "--variant", "std"]) == 2
     assert "expected the variant memory-wrap" in capsys.readouterr().err
-    assert cli.main([*arguments, "--data", f"folder:{tmp_path / 'data'}", "--samples", "4"]) == 2
-    assert "--samples: a folder is taught whole" in capsys.readouterr().err
-    ignored = ["--data", f"folder:{tmp_path / 'data'}", "--epochs", "3", "--exam", "svhn"]
+    data = ["--data", f"folder:{tmp_path / 'data'}"]
+    assert cli.main([*arguments, *data, "--seed", "5"]) == 2  # another model is there
+    assert "holds another run (seed is 0 there and 5 here" in capsys.readouterr().err
+    ignored = [*data, "--epochs", "3", "--exam", "svhn", "--recipe", "paper"]
     assert cli.main([*arguments, *ignored]) == 2
-    assert "no use for --epochs, --exam" in capsys.readouterr().err
+    assert "no use for --epochs, --exam, --recipe" in capsys.readouterr().err
+    # What it was taught is measured again on what it sees, not on pictures of 32 pixels.
+    evaluate = [
+        "evaluate",
+        "--checkpoint",
+        str(tmp_path / "run/checkpoint"),
+        *data,
+        "--memories",
+        "2",
+    ]
+    assert cli.main([*evaluate, "--memory", "4", "--device", "cpu"]) == 0
+    assert "100.00 %" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="expected 224 x 224 pixels, received 32 x 32"):
+        classifier.encode(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    (tmp_path / "data/train/blue/2.png").unlink()
+    (tmp_path / "data/train/blue/1.png").unlink()
+    assert cli.main([*arguments[:-1], str(tmp_path / "other"), *data]) == 2
+    assert "class blue: expected two pictures to learn from" in capsys.readouterr().err
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,6 +163,22 @@ def test_other_data_is_enlarged_for_an_encoder_for_photographs(tmp_path, capsys,
     assert "colours: 100.00 % of 10 images" in capsys.readouterr().out
     classifier = MemoryWrapClassifier.from_pretrained(tmp_path / "run/checkpoint", device="cpu")
     assert classifier.require_bank().images.shape == (8, 3, 224, 224)
-    monkeypatch.setitem(DATA_SETS, "colours", Colours(name="colours", count=10_001))
-    assert cli.main([*arguments, "--data", "colours"]) == 2
-    assert "20,002 pictures of 224 pixels do not fit" in capsys.readouterr().err
+    monkeypatch.setattr(sets, "MOST_BYTES", 9 * 3 * 224 * 224)
+    assert cli.main([*arguments[:-1], str(tmp_path / "large"), "--data", "colours"]) == 2
+    assert "10 images of 224 x 224 pixels do not fit: expected at most 9" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_other_people_s_pictures_are_no_part_of_what_is_taught(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "colours", Colours(name="colours", count=10, public=True))
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path))
+    arguments = ["train", "--encoder", "efficientnet_lite0", "--out", str(tmp_path / "run")]
+    assert cli.main([*arguments, "--data", "colours", "--samples", "8"]) == 0
+    capsys.readouterr()
+    made = tmp_path / "run/checkpoint"
+    assert not list(made.glob("bank*"))
+    classifier = load_classifier(made, device="cpu")
+    assert classifier.config.bank["size"] == 8
+    assert classifier.require_bank().images.shape == (8, 3, 224, 224)
+    assert cli.main(["evaluate", "--checkpoint", str(made), "--data", "colours"]) == 0
+    assert "100.00 %" in capsys.readouterr().out

@@ -109,6 +109,21 @@ def test_two_pictures_of_a_class_are_enough_and_one_is_not(monkeypatch):
         teach(Lesson(images[:2], torch.zeros(2, dtype=torch.int64), ["one"], lesson.features[:2]))
 
 
+@pytest.mark.parametrize(("classes", "each"), [(2, 2), (3, 2), (2, 3)])
+def test_what_it_says_of_its_own_pictures_is_right_where_they_are_easily_told(
+    monkeypatch, classes, each
+):
+    """Of two pictures of a class, one alone is left to learn from."""
+    monkeypatch.setattr(teaching, "_assembled", lambda lesson, head, *_: head)
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.arange(classes).repeat_interleave(each)
+    centres = torch.randn(classes, 1, 64, generator=chance)
+    features = centres[labels] + 0.2 * torch.randn(len(labels), 2, 64, generator=chance)
+    names = [f"class {number}" for number in range(classes)]
+    unseen = teach(Lesson(torch.zeros(len(labels)), labels, names, features)).unseen
+    assert unseen.tolist() == labels.tolist()
+
+
 @pytest.mark.slow
 def test_with_few_pictures_it_is_no_worse_than_the_nearest_of_them():
     images, labels = scenes(6, seed=0)
