@@ -346,6 +346,11 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             raise ValueError(
                 f"against: expected a class from 0 to {classes - 1}, received {against}"
             )
+        if baseline in BASELINES and baseline not in self.baselines:
+            raise ValueError(
+                f"baseline: explanations of this model start at {', '.join(self.baselines)}, "
+                f"received {baseline}"
+            )
         many = isinstance(image, (list, tuple))
         items = list(image) if isinstance(image, (list, tuple)) else [image]
         predictions = self._predict_all(items, box, without, None)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap.checkpoints.config import Config
-from memorywrap.checkpoints.folder import read_config
+from memorywrap.checkpoints.folder import FAMILIARITY, read_config
 from memorywrap.data.sets import describe, known_data_set
 
 CARD = "README.md"
@@ -37,8 +37,13 @@ _KINDS = {
 }
 
 
-def model_card(config: Config) -> str:
-    """The card in Markdown: what the model is, its data, recipe, accuracy, use and limits."""
+def model_card(config: Config, *, doubts: bool = False) -> str:
+    """The card in Markdown: what the model is, its data, recipe, accuracy, use and limits.
+
+    Args:
+        config: of the model.
+        doubts: whether it can say of a picture that it is unlike everything it knows.
+    """
     sections = [
         f"# {config.title}\n\nAn image classifier for {len(config.classes)} classes: "
         f"{', '.join(config.classes)}. {_KINDS[config.variant]}",
@@ -50,7 +55,7 @@ def model_card(config: Config) -> str:
         f"## Data\n\n{_data(config)}",
         f"## Training\n\n{_training(config)}",
         f"## Accuracy\n\n{_accuracy(config)}",
-        f"## Limits\n\n{_limits(config)}",
+        f"## Limits\n\n{_limits(config, doubts)}",
     ]
     if config.variant != "std":
         sections.insert(-1, f"## Does the memory decide?\n\n{_reliance(config)}")
@@ -84,7 +89,8 @@ def write_card(folder: str | Path) -> Path:
         CheckpointError: the folder has no readable config.json.
     """
     path = Path(folder) / CARD
-    path.write_text(model_card(read_config(folder)), encoding="utf-8")
+    doubts = (Path(folder) / FAMILIARITY).is_file()
+    path.write_text(model_card(read_config(folder), doubts=doubts), encoding="utf-8")
     return path
 
 
@@ -169,9 +175,12 @@ def _redrawn(found: dict) -> str:
     return f"{sum(values) / len(values):.2f} % (mean of {len(values)})"
 
 
-def _limits(config: Config) -> str:
+def _limits(config: Config, doubts: bool) -> str:
     limits = [
-        "It always answers one of its classes: it cannot say that an image shows none of them.",
+        "It always answers one of its classes; beside that it says where an image is unlike everything that "
+        "it knows, which it sometimes misses."
+        if doubts
+        else "It always answers one of its classes: it cannot say that an image shows none of them.",
         "Its probabilities were not calibrated: 90 % need not mean right nine times in ten."
         + (
             "" if config.trust is None else " Its trust gauge was, on images it did not learn from."

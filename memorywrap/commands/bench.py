@@ -40,6 +40,10 @@ def run(options: argparse.Namespace) -> int:
     if options.http and not Path(options.checkpoint).is_dir():
         raise ValueError(f"--http: expected a checkpoint folder, received {options.checkpoint}")
     classifier = load(options, device=options.device)
+    if classifier.frozen.has_cells:
+        raise ValueError(
+            "bench times models of pixels: for taught ones there is `python -m bench.teaching`"
+        )
     report = bench(classifier, repeats=options.repeats, batches=options.batches)
     if options.http:
         report.milliseconds |= _times_of_the_page(options.checkpoint, options.repeats)

@@ -30,6 +30,9 @@ def run(options: argparse.Namespace) -> int:
     report = None if options.report is None else Path(options.report)
     if report is not None and report.suffix not in (".html", ".csv"):
         raise ValueError(f"--report: expected FILE.html or FILE.csv, received {report.name}")
+    if report is not None:  # that it cannot be written is better known before hours of work
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.open("a").close()
     classifier = load(options)
     classes = classifier.config.classes
     rows = []

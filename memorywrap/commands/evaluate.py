@@ -10,7 +10,7 @@ from typing import Any
 from memorywrap import loading
 from memorywrap.checkpoints.card import rate_in_words
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.commands.shared import add_download, add_machine
+from memorywrap.commands.shared import add_download, add_machine, at_least
 from memorywrap.data.sets import Split, data_names, describe, load_test
 from memorywrap.devices import use_threads
 from memorywrap.measures import (
@@ -36,14 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_download(parser)
     parser.add_argument(
         "--memories",
-        type=int,
+        type=at_least(0),
         default=0,
         metavar="K",
         help="also evaluate with memories drawn again K times from the training data, as in the "
         "paper: 500 test images share one",
     )
     parser.add_argument(
-        "--memory", type=int, metavar="N", help="samples in such a memory (default: as in training)"
+        "--memory",
+        type=at_least(1),
+        metavar="N",
+        help="samples in such a memory (default: as in training)",
     )
     parser.add_argument("--seed", type=int, help="of the memories (default: the model's)")
     parser.add_argument(
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=int,
+        type=at_least(1),
         default=200,
         metavar="N",
         help="test images to explain, or to look for counterfactuals of, at most (default: 200)",
@@ -81,13 +84,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     use_threads(options.threads)
-    if options.images < 1:
-        raise ValueError(f"--images: expected at least 1, received {options.images}")
     classifier = loading.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
     if options.explanations is not None and not classifier.has_memory:
         raise ValueError("--explanations: this model has no memory, so there is nothing to explain")
+    if options.explanations is not None and classifier.frozen.has_cells:
+        raise ValueError(
+            "--explanations: it measures maps of pixels, and those of this model are of feature cells"
+        )
     if (options.patches or options.counterfactuals) and not classifier.has_memory:
         raise ValueError("this model has no memory that counterfactuals could come from")
     if options.second is not None and not options.patches:

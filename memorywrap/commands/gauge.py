@@ -56,6 +56,10 @@ def run(options: argparse.Namespace) -> int:
     classifier = loading.load_classifier(
         options.checkpoint, device=options.device, fetch=options.download
     )
+    if classifier.frozen.has_cells:
+        raise ValueError(
+            "a taught model has no trust gauge to fit: what is unlike everything known it tells by itself"
+        )
     sets = {
         name: load_test(
             name,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from memorywrap.checkpoints.config import VARIANTS
-from memorywrap.commands.shared import add_download, add_machine, add_set, setting
+from memorywrap.commands.shared import add_download, add_machine, add_set, at_least, setting
 from memorywrap.devices import use_threads
-from memorywrap.encoders import ENCODERS
+from memorywrap.encoders import ENCODERS, PHOTO
 from memorywrap.training import replicate
 from memorywrap.training.few_shot import READERS
 from memorywrap.training.loop import Interrupted
@@ -24,10 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, metavar="FOLDER", help="run folders, TABLE.md and TABLE.csv"
     )
     add_download(parser)
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="runs per row")
-    parser.add_argument("--samples", nargs="+", metavar="N", help="only these rows: 1000 ... all")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=SEEDS, metavar="N", help="runs per row"
+    )
+    parser.add_argument(
+        "--samples", nargs="+", type=_size, metavar="N", help="only these rows: 1000 ... all"
+    )
     parser.add_argument("--variants", nargs="+", choices=(*VARIANTS, *READERS))
-    parser.add_argument("--encoder", choices=tuple(ENCODERS), help="instead of the table's")
+    parser.add_argument(
+        "--encoder",
+        choices=tuple(one for one in ENCODERS if one not in PHOTO),
+        help="instead of the table's",
+    )
     parser.add_argument("--recipe", choices=("fast", "paper"), help="instead of the table's")
     add_set(parser)
     parser.add_argument(
@@ -36,12 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_machine(parser)
 
 
+def _size(text: str) -> int:
+    """A size of training sets; 0 for "all"."""
+    return 0 if text == "all" else at_least(1)(text)
+
+
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     use_threads(options.threads)
     sizes = None
     if options.samples is not None:
-        sizes = [None if text == "all" else int(text) for text in options.samples]
+        sizes = [None if size == 0 else size for size in options.samples]
     changed = {
         "encoder": options.encoder,
         "recipe": options.recipe,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -66,6 +66,23 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """A type of arguments: whole numbers from `least`."""
+
+    def number(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = least - 1
+        if found < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, received {text!r}"
+            )
+        return found
+
+    return number
+
+
 def setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
@@ -117,7 +134,10 @@ def answered(
     found: list[tuple[str, str | None]] = []
     for name in options.images:
         if Path(name).is_dir():
-            found += [(str(file), label) for file, label in files_in(Path(name), classes)]
+            inside = [(str(file), label) for file, label in files_in(Path(name), classes)]
+            if not inside:
+                raise ValueError(f"{name}: there are no pictures in this folder")
+            found += inside
         else:
             found.append((name, label_of(Path(name), classes)))
     for name, label in tqdm(found, unit=" pictures", leave=False, disable=hidden):

@@ -66,8 +66,8 @@ def _splits(
 ) -> tuple[tuple[str, ...], Split, Split, set[str], str]:
     """Class names, training images, test images, file formats, and how the two were told apart."""
     for_training, for_testing = folder / "train", folder / "test"
-    if not for_testing.is_dir():
-        alone = for_training if for_training.is_dir() else folder
+    if not _has_classes(for_testing):  # a class may be called so
+        alone = for_training if _has_classes(for_training) else folder
         classes = _classes(alone)
         images, formats = _read(alone, classes, size)
         how = f"{TEST_SHARE:.0%} for testing, seed {SPLIT_SEED}"
@@ -101,6 +101,13 @@ class _ImageFolder(DataSet):
 
 
 register_data_set(_ImageFolder(name="folder", argument="PATH"))
+
+
+def _has_classes(folder: Path) -> bool:
+    """Whether it is a split, and no class: there are folders in it."""
+    return folder.is_dir() and any(
+        path.is_dir() and path.name[0] != "." for path in folder.iterdir()
+    )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -96,8 +96,8 @@ def _occlusion(scalar: _Scalar, picture: Tensor, baseline: Tensor, chance: Gener
     with torch.no_grad():
         return Occlusion(scalar).attribute(
             picture,
-            sliding_window_shapes=(3, 4, 4),
-            strides=(3, 2, 2),
+            sliding_window_shapes=(picture.shape[1], 4, 4),
+            strides=(picture.shape[1], 2, 2),
             baselines=baseline,
             perturbations_per_eval=64,
         )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.util
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -200,7 +204,7 @@ def figure_parts(
     ]
     for role in ("example", "counterfactual", "contrast"):
         index = getattr(prediction, role)
-        if index is None:
+        if index is None or index not in explanation.memory_maps:  # a method may leave it out
             continue
         pixels = prediction.require_bank().images[index]
         parts.append(
@@ -321,6 +325,17 @@ def _details(role: str, prediction: Prediction, index: int) -> tuple[str, ...]:
     return (f"labelled {sample['label']}", f"predicted {sample['predicted']}", *weight)
 
 
+@functools.cache
+def _font(size: int) -> Any:
+    """A face that knows more than English: Pillow's own writes boxes in place of ä and é."""
+    found = importlib.util.find_spec("matplotlib")
+    if found is not None and found.origin is not None:
+        file = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(str(file), round(0.93 * size))  # it is wider
+    return ImageFont.load_default(size)
+
+
 class _Sheet:
     """A white sheet that is drawn on in layout pixels and kept in device pixels."""
 
@@ -338,7 +353,7 @@ class _Sheet:
         anchor: str = "la",
     ) -> float:
         """Write one line; returns its width."""
-        font = ImageFont.load_default(size * self.scale)
+        font = _font(size * self.scale)
         position = (at[0] * self.scale, at[1] * self.scale)
         self.draw.text(position, text, fill=colour, font=font, anchor=anchor)
         return self.draw.textlength(text, font=font) / self.scale

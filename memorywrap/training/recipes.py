@@ -18,6 +18,7 @@ from memorywrap.checkpoints.folder import Saved
 from memorywrap.data.banks import bank_recipe
 from memorywrap.data.sets import DataSet, ImageData, data_set
 from memorywrap.devices import bfloat16_pays
+from memorywrap.encoders import PHOTO
 from memorywrap.training.augment import Augment
 from memorywrap.training.settings import check_one_of, check_range, check_types
 
@@ -138,6 +139,10 @@ class Training:
         check_one_of("precision", self.precision, ("auto", "bfloat16", "float32"))
         check_range(self, 1, math.inf, "bank")
         check_range(self, 0, 10**18, "seed")
+        if self.encoder in PHOTO:
+            raise ValueError(
+                f"encoder: {self.encoder} comes trained and stays as it is: see `training.teaching`"
+            )
         side = self.data.train.images.shape[-1]
         check_range(self.recipe.augment, 0, side - 1, "translate", "cutout")
         if self.start is None:

@@ -149,7 +149,6 @@ TABLES: dict[str, tuple[Row, ...]] = {
                 ("augment.flip", "false"),
                 ("label_smoothing", "0"),
                 ("average", "0"),
-                ("weight_decay", "0.0005"),
                 ("warmup", "0"),
                 ("memory", "20"),
             )
@@ -370,7 +369,7 @@ def _line(row: Row, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[s
         "variant": row.variant,
         "encoder": row.encoder,
         "recipe": row.recipe + settings,
-        "paper": PAPER.get((row.data, row.variant, row.samples)),
+        "paper": _published(row),
         "mean": round(statistics.fmean(accuracies), 2) if accuracies else None,
         "deviation": round(statistics.stdev(accuracies), 2) if len(accuracies) > 1 else None,
         **{name: _rate(found, row.data, name) for name in RATES},
@@ -380,6 +379,14 @@ def _line(row: Row, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[s
         else None,
         "device": ", ".join(devices),
     }
+
+
+def _published(row: Row) -> float | None:
+    """What the paper reports of its MobileNetV2: beside its recipe with another encoder that is no
+    measure."""
+    if row.recipe == "paper" and not row.encoder.startswith("mobilenet_v2"):
+        return None
+    return PAPER.get((row.data, row.variant, row.samples))
 
 
 def _accuracy(result: dict[str, Any], data: str) -> float:

@@ -85,7 +85,8 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path):
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_shipped_cards_are_up_to_date(folder):
     present = (folder / CARD).read_text("utf-8")
-    assert present == model_card(read_config(folder)), (
+    assert "unlike everything" in present  # both can tell
+    assert present == model_card(read_config(folder), doubts=True), (
         "run python -m memorywrap.checkpoints.card FOLDER"
     )
 

@@ -17,8 +17,8 @@ from PIL import Image
 from app import timing
 from memorywrap import MemoryWrapClassifier
 from memorywrap.commands import bench as bench_command
+from memorywrap.commands import classify, shared, whatif
 from memorywrap.commands import main as cli
-from memorywrap.commands import shared, whatif
 from memorywrap.data.sets import Split
 from memorywrap.measures import speed as bench
 
@@ -221,10 +221,14 @@ def test_bench_prints_medians_and_ratios(run, monkeypatch, form, row):
     [
         (["explain", "nothing.png", "--out", "x"], "There is no image file named nothing.png"),
         (["bench", "--repeats", "0"], "expected at least 1, received 0"),
+        (["classify", "EMPTY"], "there are no pictures in this folder"),
+        (["explain", "EMPTY", "--wrong", "--out", "x"], "there are no pictures in this folder"),
     ],
 )
-def test_bad_input_is_one_sentence_and_code_2(run, arguments, message):
-    code, out, err = run(*arguments)
+def test_bad_input_is_one_sentence_and_code_2(run, tmp_path, arguments, message):
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    code, out, err = run(*(str(empty) if one == "EMPTY" else one for one in arguments))
     assert (code, out) == (2, "") and message in err
     assert_one_sentence(err)
 
@@ -236,6 +240,33 @@ def test_what_is_not_a_command_shows_the_usage_and_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2 and "usage: memorywrap" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--checkpoint", "x", "--data", "svhn", "--memories", "-1"],
+        ["evaluate", "--checkpoint", "x", "--data", "svhn", "--memory", "0"],
+        ["replicate", "fast-svhn", "--out", "x", "--samples", "1k"],
+        ["replicate", "fast-svhn", "--out", "x", "--seeds", "0"],
+        ["replicate", "fast-svhn", "--out", "x", "--encoder", "efficientnet_lite0"],
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_by_name(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and f"argument {arguments[-2]}" in error
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(run, photo, tmp_path, monkeypatch):
+    made = tmp_path / "new/report.csv"
+    code, _, _ = run("classify", photo, "--report", str(made))
+    assert code == 0 and made.read_text().startswith("file,label")
+    monkeypatch.setattr(classify, "load", lambda _: pytest.fail("it began"))
+    code, _, err = run("classify", photo, "--report", str(made / "below.csv"))
+    assert code == 2
+    assert_one_sentence(err)
 
 
 def test_steps_below_one_are_refused(run, photo, tmp_path):

@@ -83,6 +83,14 @@ def test_unusable_folders_are_refused_by_what_is_wrong(tmp_path, train, test, me
         load_data(f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_class_may_be_called_like_a_split(tmp_path, name):
+    write_images(tmp_path, {"bus": 5, name: 5})
+    data = load_data(f"folder:{tmp_path}")
+    assert data.classes == tuple(sorted(["bus", name]))
+    assert (len(data.train), len(data.test)) == (8, 2)
+
+
 def test_a_class_too_small_to_split_is_named(tmp_path):
     write_images(tmp_path, {"cat": 1, "dog": 9})
     with pytest.raises(DataError, match="class cat has one image"):

@@ -67,6 +67,21 @@ def test_occlusion_finds_what_painting_over_a_patch_changes(linear_scene) -> Non
     assert float(map_[0, 2, 2]) == pytest.approx(-float(a.sum()) * 4 / 64, rel=1e-4)
 
 
+def test_occlusion_covers_places_whatever_number_of_channels_they_have() -> None:
+    """Feature cells have more than three."""
+    torch.manual_seed(0)
+    image, memory, layer = torch.rand(12, 8, 8), torch.rand(2, 12, 8, 8), MemoryWrapLayer(12, 2)
+    seen = []
+
+    def embed(pictures: Tensor) -> Tensor:
+        seen.append(len(pictures))
+        return pictures.mean(dim=(2, 3))
+
+    map_, *_ = attribute("occlusion", embed, layer, Case(image, memory, 0), baseline="mean")
+    assert map_.shape == image.shape and sum(seen) < 30  # nine places, and what all methods ask
+    assert torch.allclose(map_, map_[:1].expand_as(map_))  # a place is covered in all channels
+
+
 @pytest.mark.parametrize("method", OURS)
 def test_maps_have_the_shape_of_their_picture_and_repeat(method) -> None:
     torch.manual_seed(1)

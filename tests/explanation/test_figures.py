@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 from memorywrap.bank import bank_picture
+from memorywrap.explanation import figures
 from memorywrap.explanation.figures import (
     OPPOSE,
     SUPPORT,
@@ -88,6 +90,23 @@ def test_parts_are_input_example_and_counterfactual_with_their_words(explanation
 def test_a_contrast_says_that_it_was_not_used(explanation):
     parts = figure_parts(without_counterfactual(explanation))
     assert parts[-1].role == "contrast" and parts[-1].caption.endswith("weight 0, not used")
+
+
+def test_a_method_may_leave_a_map_out(explanation):
+    left = replace(explanation, memory_maps={})
+    assert [part.role for part in figure_parts(left)] == ["input"]
+    paper_figure(left)
+
+
+@pytest.mark.parametrize("letter", "äéßŁжλ")
+def test_names_of_other_languages_can_be_read(letter):
+    def written(text: str) -> Image.Image:
+        sheet = figures._Sheet(60, 40, 2)
+        sheet.text((5, 5), text, 20)
+        return sheet.image
+
+    unknown = chr(0xE123)  # no face has it
+    assert written(letter).tobytes() != written(unknown).tobytes()
 
 
 def test_the_figure_holds_every_part_at_any_scale(explanation):
