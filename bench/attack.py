@@ -8,6 +8,7 @@ in a sentence, in time, without a trace in the log; and no picture may show what
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import itertools
 import json
@@ -118,13 +119,13 @@ def look_for_leaks(count: int, seed: int, result: Result) -> None:
     """
     cage, secrets = Cage(1), [_picture_of(value) for value in _SECRETS]
     for one in hostile.files(count, seed):
-        shown: set[bytes | None] = set()
+        shown: set[bytes] = set()
         for secret in secrets:
             cage.decoded(secret)
-            try:
+            with contextlib.suppress(
+                ImageError
+            ):  # some take too long at one time and not at another
                 shown.add(cage.decoded(one.data).tobytes())
-            except ImageError:
-                shown.add(None)
         result.files[one.kind].leaks += len(shown) > 1
 
 

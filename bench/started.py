@@ -37,7 +37,9 @@ class Page(NamedTuple):
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 text = (folder / "stat").read_text()
-                if int(text.rpartition(")")[2].split()[1]) == self.pid:
+                # One that has just begun is still a copy of the page.
+                is_decoder = b"app.decoder" in (folder / "cmdline").read_bytes()
+                if is_decoder and int(text.rpartition(")")[2].split()[1]) == self.pid:
                     found.append(int(folder.name))
         return found
 
