@@ -49,9 +49,11 @@ def load_classifier(
     return classifier
 
 
-def training_images(config: Config, most: int | None = None, *, fetch: bool = False) -> Split:
+def training_images(
+    config: Config, most: int | None = None, *, fetch: bool = False, whole: bool = False
+) -> Split:
     """What a model was trained on, in the size that it sees; of rendered images no more than `most`, which
-    takes less long.
+    takes less long. `whole`: all that it was drawn from, most of which the model never saw.
 
     Raises:
         DataError: the data set is not there, or the checkpoint does not say which it was.
@@ -62,6 +64,8 @@ def training_images(config: Config, most: int | None = None, *, fetch: bool = Fa
     if samples is not None and most is not None and data_set(name).rendered:
         samples = min(samples, most)
     seed, held_out = config.data.get("seed", 0), config.data.get("held_out", 0)
+    if whole and not data_set(name).rendered:
+        samples, held_out = None, 0
     return load_data(
         name,
         samples=samples,

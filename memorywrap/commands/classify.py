@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from memorywrap.commands.shared import add_checkpoint, add_input, answered, load, model_name
-from memorywrap.measures.pictures import as_csv, as_html
+from memorywrap.measures.pictures import as_csv, as_html, as_parquet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         metavar="FILE",
-        help="write a table instead: FILE.html to look at, FILE.csv to reckon with; files in a folder that "
-        "is called like a class have that label",
+        help="write a table instead: FILE.html to look at, FILE.csv or FILE.parquet to reckon with; files in a folder "
+        "that is called like a class have that label",
     )
     add_input(parser)
     add_checkpoint(parser)
@@ -28,9 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     report = None if options.report is None else Path(options.report)
-    if report is not None and report.suffix not in (".html", ".csv"):
-        raise ValueError(f"--report: expected FILE.html or FILE.csv, received {report.name}")
-    if report is not None:  # that it cannot be written is better known before hours of work
+    if report is not None and report.suffix not in (".html", ".csv", ".parquet"):
+        raise ValueError(
+            f"--report: expected FILE.html, FILE.csv or FILE.parquet, received {report.name}"
+        )
+    if report is not None:  # what is wrong with it is better known before hours of work
+        if report.suffix == ".parquet":
+            as_parquet([])
         report.parent.mkdir(parents=True, exist_ok=True)
         report.open("a").close()
     classifier = load(options)
@@ -42,7 +46,10 @@ def run(options: argparse.Namespace) -> int:
             print(json.dumps(row.prediction.to_dict(model_name(options))), flush=True)
     if report is not None:
         title = classifier.config.title
-        text = as_csv(rows) if report.suffix == ".csv" else as_html(rows, classes, title)
-        report.write_text(text, encoding="utf-8")
+        if report.suffix == ".parquet":
+            report.write_bytes(as_parquet(rows))
+        else:
+            text = as_csv(rows) if report.suffix == ".csv" else as_html(rows, classes, title)
+            report.write_text(text, encoding="utf-8")
         print(f"{len(rows)} pictures: {report}")
     return 2 if any(row.prediction is None for row in rows) else 0

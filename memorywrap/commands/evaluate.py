@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from memorywrap import loading
@@ -21,6 +22,7 @@ from memorywrap.measures import (
     reliance,
 )
 from memorywrap.measures.explanation_report import Sizes
+from memorywrap.measures.explanations import Agreement, redrawn_agreements
 from memorywrap.measures.patches import measure_patches
 from memorywrap.measures.reports import write_report
 from memorywrap.prediction import GRID
@@ -47,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=at_least(1),
         metavar="N",
         help="samples in such a memory (default: as in training)",
+    )
+    parser.add_argument(
+        "--memories-from",
+        default="own",
+        choices=("own", "whole"),
+        help="the model's own training images (default), or all of the data set's, as the published scripts "
+        "do for explanations",
     )
     parser.add_argument("--seed", type=int, help="of the memories (default: the model's)")
     parser.add_argument(
@@ -117,21 +126,22 @@ def run(options: argparse.Namespace) -> int:
         result["reliance"] = reliance.reliance(classifier, queries)
     if options.memories and classifier.has_memory:
         memory = options.memory or config.recipe.get("memory", BANK_SIZE)
-        train = loading.training_images(config, fetch=options.download)
-        found = accuracy.redrawn_accuracies(
-            classifier,
-            queries,
-            test.labels,
-            train,
-            memories=options.memories,
-            memory=memory,
-            seed=config.seed if options.seed is None else options.seed,
-        )
+        whole = options.memories_from == "whole"
+        train = loading.training_images(config, fetch=options.download, whole=whole)
+        drawing = {
+            "memories": options.memories,
+            "memory": memory,
+            "seed": config.seed if options.seed is None else options.seed,
+        }
+        found = accuracy.redrawn_accuracies(classifier, queries, test.labels, train, **drawing)
+        agreed = redrawn_agreements(classifier, queries, test.labels, train, **drawing)
         result["memories"] = {
             "samples": memory,
             "accuracies": [round(value, 2) for value in found],
             "mean": round(statistics.fmean(found), 2),
             "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
+            "from": options.memories_from,
+            "agreement": {name: _mean_share(agreed, name) for name in vars(agreed[0])},
         }
     if not options.json:
         print(_evaluation_text(result), flush=True)
@@ -205,6 +215,12 @@ def _patches_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _mean_share(found: Sequence[Agreement], name: str) -> float | None:
+    """In percent, over the evaluations that have one."""
+    shares = [share for one in found if (share := getattr(one, name)) is not None]
+    return round(100 * statistics.fmean(shares), 2) if shares else None
+
+
 def _evaluation_text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['data']}, {result['data_version']}",
@@ -219,6 +235,15 @@ def _evaluation_text(result: dict[str, Any]) -> str:
         lines.append(
             f"accuracy {redrawn['mean']:.2f}{spread} % with memories of {redrawn['samples']} samples "
             f"drawn {count} times"
+        )
+        shares = {
+            name: "-" if share is None else f"{share:.2f} %"
+            for name, share in redrawn["agreement"].items()
+        }
+        lines.append(
+            f"their top sample is predicted as the image is: {shares['explanation_accuracy']}; accuracy "
+            f"where it is {shares['accuracy_with_example']}, elsewhere "
+            f"{shares['accuracy_with_counterfactual']}"
         )
     if "reliance" in result:
         rates = {name: rate_in_words(rate) for name, rate in result["reliance"].items()}

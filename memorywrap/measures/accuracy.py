@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -72,10 +72,9 @@ def redrawn_accuracies(
         return [accuracy(answers(classifier, queries), labels)]
     found = []
     for evaluation in range(memories):
-        generator = torch.Generator().manual_seed(seed * 1009 + evaluation)
         right = 0
-        for start in range(0, len(labels), SHARING):
-            rows = torch.randperm(len(train), generator=generator)[:memory]
+        drawn = memories_of(train, len(labels), memory, seed, evaluation)
+        for start, rows in zip(range(0, len(labels), SHARING), drawn, strict=True):
             part = queries[start : start + SHARING]
             embeddings = classifier.encode(train.images[rows])
             if read is None:
@@ -86,6 +85,23 @@ def redrawn_accuracies(
             right += int((logits.argmax(dim=1).cpu() == these).sum())
         found.append(100.0 * right / len(labels))
     return found
+
+
+def memories_of(
+    train: Split, images: int, memory: int, seed: int, evaluation: int
+) -> Iterator[Tensor]:
+    """The memories of one evaluation, as rows of the training set: one for each 500 test images.
+
+    Args:
+        train: what is drawn from.
+        images: how many test images there are.
+        memory: samples in a memory.
+        seed: of what is drawn.
+        evaluation: the number of the evaluation; each has memories of its own.
+    """
+    generator = torch.Generator().manual_seed(seed * 1009 + evaluation)
+    for _ in range(0, images, SHARING):
+        yield torch.randperm(len(train), generator=generator)[:memory]
 
 
 def measure(

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
+from memorywrap.data.sets import Split
 from memorywrap.explanation.explanation import Explanation
+from memorywrap.measures.accuracy import SHARING, memories_of
 from memorywrap.prediction import Prediction
 
 # Pictures (batch, 3, height, width) in [0, 1] -> a score (batch,), such as a probability.
@@ -40,6 +42,45 @@ def agreement(predicted: Tensor, top_predicted: Tensor, labels: Tensor) -> Agree
     """Compare predictions (n,) with those of their top-weighted samples (n,), given labels (n,)."""
     agrees, right = predicted == top_predicted, predicted == labels
     return Agreement(_share(agrees), _share(right[agrees]), _share(right[~agrees]))
+
+
+@torch.no_grad()
+def redrawn_agreements(
+    classifier: MemoryWrapClassifier,
+    queries: Tensor,
+    labels: Tensor,
+    train: Split,
+    *,
+    memories: int = 5,
+    memory: int = 100,
+    seed: int = 0,
+) -> list[Agreement]:
+    """The agreement of as many evaluations with the memories of `accuracy.redrawn_accuracies`: Tables 5 and 6
+    of the paper, where 500 test images share one memory. A memory sample is predicted with the others.
+
+    Args:
+        classifier: a model with memory.
+        queries: embeddings (n, dim) of the test images.
+        labels: their classes (n,).
+        train: where memories are drawn from.
+        memories, memory: how many, of how many samples.
+        seed: of what is drawn.
+    """
+    found = []
+    for evaluation in range(memories):
+        parts = []
+        drawn = memories_of(train, len(labels), memory, seed, evaluation)
+        for part, rows in zip(queries.split(SHARING), drawn, strict=True):
+            bank = classifier.completed(
+                classifier.make_bank(train.images[rows], train.labels[rows])
+            )
+            assert bank.predicted is not None
+            logits, weights, _ = classifier.read(part, bank)
+            tops = bank.predicted[weights.argmax(dim=1).cpu()]
+            parts.append(torch.stack([logits.argmax(dim=1).cpu(), tops]))
+        predicted, tops = torch.cat(parts, dim=1)
+        found.append(agreement(predicted, tops, labels))
+    return found
 
 
 @torch.no_grad()

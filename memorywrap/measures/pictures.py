@@ -127,6 +127,29 @@ def as_csv(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
+def as_parquet(rows: Iterable[Row]) -> bytes:
+    """The same as a Parquet file, whose columns have types.
+
+    Raises:
+        ValueError: the package pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError("a Parquet file needs the package pyarrow: pip install pyarrow") from None
+    kinds = dict.fromkeys(COLUMNS, pyarrow.string())
+    kinds |= dict.fromkeys(("probability", "trust", "memory_weight"), pyarrow.float64())
+    kinds |= dict.fromkeys(("memory", "other"), pyarrow.int64())
+    kinds["unlike"] = pyarrow.bool_()
+    table = pyarrow.Table.from_pylist(
+        [row.values() for row in rows], schema=pyarrow.schema(list(kinds.items()))
+    )
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue()
+
+
 def as_html(
     rows: Sequence[Row], classes: Sequence[str], title: str, of: Sequence[Row] | None = None
 ) -> str:

@@ -48,8 +48,12 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     right = sum(found["confusion"][index][index] for index in range(3))
     assert found["accuracy"] == pytest.approx(100 * right / 30, abs=0.01)
     assert len(found["memories"]["accuracies"]) == 3
+    assert set(found["memories"]["agreement"]) == {
+        "explanation_accuracy", "accuracy_with_example", "accuracy_with_counterfactual",
+    }  # fmt: skip
     assert cli.main([*command[:-1]]) == 0
-    assert "rows: true class" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "rows: true class" in told and "their top sample is predicted as the image is" in told
 
     pieces = [*command, "--images", "2", "--patches", "--second", checkpoint]
     assert cli.main(pieces) == 0
@@ -77,8 +81,9 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     monkeypatch.setattr(explanation_report, "measure_explanations", lambda *_, **__: report)
     assert cli.main([*command, "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["explanations"] == report
-    assert cli.main([*command, "0"]) == 2
-    assert "--images: expected at least 1, received 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*command, "0"])
+    assert "argument --images" in capsys.readouterr().err
 
 
 def test_bad_arguments_end_with_one_sentence(tmp_path, colour_folder, capsys):

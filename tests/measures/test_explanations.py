@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from memorywrap import MemoryWrapClassifier
 from memorywrap.checkpoints.config import Config
 from memorywrap.data.sets import Split
+from memorywrap.measures import accuracy, explanations
 from memorywrap.measures.explanation_report import measure_explanations
 from memorywrap.measures.explanations import (
     agreement,
@@ -26,6 +28,7 @@ from memorywrap.measures.explanations import (
     random_order,
     randomisation_check,
     rank_correlation,
+    redrawn_agreements,
 )
 from memorywrap.measures.trust_report import fit_gauge
 
@@ -53,6 +56,33 @@ def test_agreement_by_hand() -> None:
 def test_agreement_without_counterfactuals_has_nothing_to_count() -> None:
     same = torch.tensor([0, 1])
     assert agreement(same, same, same).accuracy_with_counterfactual is None
+
+
+def test_agreement_with_redrawn_memories_is_of_those_that_accuracy_is_of(
+    classifier, monkeypatch
+) -> None:
+    for module in (explanations, accuracy):  # several memories for few images
+        monkeypatch.setattr(module, "SHARING", 4)
+    torch.manual_seed(1)
+    train = Split(torch.randint(256, (12, 3, 32, 32), dtype=torch.uint8), torch.arange(12) % 3)
+    images, labels = torch.randint(256, (10, 3, 32, 32), dtype=torch.uint8), torch.arange(10) % 3
+    drawing = {"memories": 2, "memory": 5, "seed": 3}
+    queries = classifier.encode(images)
+    found = redrawn_agreements(classifier, queries, labels, train, **drawing)
+    right = accuracy.redrawn_accuracies(classifier, queries, labels, train, **drawing)
+    for number, one in enumerate(found):
+        share = one.explanation_accuracy
+        parts = ((share, one.accuracy_with_example), (1 - share, one.accuracy_with_counterfactual))
+        told = sum(part * inside for part, inside in parts if inside is not None)
+        assert 100 * told == pytest.approx(right[number])
+        # By hand, of the first four images.
+        rows = next(iter(accuracy.memories_of(train, 10, 5, 3, number)))
+        own = copy.copy(classifier)
+        own.set_bank(own.make_bank(train.images[rows], train.labels[rows]))
+        shown = own.predict_inputs(list(images[:4]))
+        tops = [own.require_bank().predicted[one.used[0]] for one in shown]
+        agrees = sum(int(top) == one.predicted for top, one in zip(tops, shown, strict=True))
+        assert 0 <= 10 * share - agrees <= 6.001
 
 
 def test_auroc_is_one_for_the_truth_half_for_ties_and_nought_for_the_reverse() -> None:

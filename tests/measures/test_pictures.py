@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ import tiny
 from PIL import Image
 
 from memorywrap.commands import main as cli
-from memorywrap.measures.pictures import COLUMNS, Row, as_csv, as_html, files_in, label_of
+from memorywrap.measures.pictures import (
+    COLUMNS,
+    Row,
+    as_csv,
+    as_html,
+    as_parquet,
+    files_in,
+    label_of,
+)
 
 MODEL = tiny.classifier()
 CLASSES = MODEL.config.classes
@@ -60,6 +69,19 @@ def test_the_table_to_reckon_with_has_a_line_per_picture(folder):
         assert line["predicted"] == CLASSES[seen.predicted]
 
 
+def test_a_parquet_file_says_the_same_with_types(folder, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the package pyarrow")
+    rows = rows_of(folder)
+    table = parquet.read_table(io.BytesIO(as_parquet(rows)))
+    assert table.to_pylist() == [row.values() for row in rows]
+    assert (
+        tuple(table.column_names) == COLUMNS and str(table.schema.field("label").type) == "string"
+    )
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match="pip install pyarrow"):
+        as_parquet(rows)
+
+
 def test_the_page_counts_what_is_right_and_escapes_names(folder):
     rows = rows_of(folder)
     text = as_html(rows, CLASSES, "Tiny & <co>")
@@ -76,6 +98,9 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     model = ["--checkpoint", str(tmp_path / "model")]
     assert cli.main([*asked, *model, "--report", str(tmp_path / "a.csv")]) == 0
     assert "2 pictures" in capsys.readouterr().out
+    assert cli.main([*asked, *model, "--report", str(tmp_path / "a.parquet")]) == 0
+    assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
+    capsys.readouterr()
     assert len((tmp_path / "a.csv").read_text("utf-8").splitlines()) == 3
     assert (
         cli.main([*asked, str(folder / CLASSES[1]), *model, "--report", str(tmp_path / "b.html")])
@@ -83,6 +108,6 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     )
     assert "<table" in (tmp_path / "b.html").read_text("utf-8")
     assert cli.main([*asked, *model, "--report", "a.txt"]) == 2
-    assert "FILE.html or FILE.csv" in capsys.readouterr().err
+    assert "FILE.html, FILE.csv or FILE.parquet" in capsys.readouterr().err
     assert cli.main([*asked, *model]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
