@@ -51,7 +51,7 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, colour_folder, capsy
     assert set(found["memories"]["agreement"]) == {
         "explanation_accuracy", "accuracy_with_example", "accuracy_with_counterfactual",
     }  # fmt: skip
-    assert cli.main([*command[:-1]]) == 0
+    assert cli.main([*command[:-1], "--memories", "2"]) == 0
     told = capsys.readouterr().out
     assert "rows: true class" in told and "their top sample is predicted as the image is" in told
 
