@@ -127,7 +127,7 @@ class _Decoder:
             raise EOFError
         return Image.frombytes("RGB", (width, height), self._read(3 * width * height, limit))
 
-    def _read(self, count: int, limit: float) -> bytes:
+    def _read(self, count: int, limit: float) -> bytearray:
         assert self._process.stdout is not None
         pipe, parts = self._process.stdout.fileno(), bytearray(count)
         ready = select.poll()  # select() knows no descriptor over 1023
@@ -141,7 +141,7 @@ class _Decoder:
             if not read:
                 raise EOFError
             at += read
-        return bytes(parts)
+        return parts
 
     def has_ended(self) -> bool:
         """Whether it is gone, whoever ended it."""

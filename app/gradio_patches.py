@@ -59,7 +59,7 @@ def _update(holder: state_holder.StateHolder, session_id: str) -> None:
             holder.time_last_used.pop(name, None)
 
 
-state_holder.StateHolder.update = _update  # type: ignore[method-assign]
+state_holder.StateHolder.update = _update  # type: ignore[assignment, method-assign]
 
 
 class _Signals(OrderedDict[str, asyncio.Event]):

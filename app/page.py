@@ -31,10 +31,10 @@ from app.temporary import KEPT
 from app.theme import theme
 from memorywrap.images import MAX_BYTES
 
+# Seconds between two words on the place in line: one at each change, as by default, costs more than the answers.
+_TOLD = 1
 _WAITING = 500  # events of all visitors, before more are told to come back
-_SESSIONS = (
-    2000  # of visitors, whose pictures, edits and models are forgotten beyond; programs have none
-)
+_SESSIONS = 2000  # of visitors: beyond, the pictures, edits and models of the oldest are forgotten
 
 
 def build(models: Models) -> gr.Blocks:
@@ -70,7 +70,9 @@ def build(models: Models) -> gr.Blocks:
             tool.wire()
         story.wire(shown_at=maps.html)
         add_endpoints(models)
-    return demo.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
+    return demo.queue(
+        max_size=_WAITING, default_concurrency_limit=2, api_open=False, status_update_rate=_TOLD
+    )
 
 
 def launch_options(models: Models) -> dict[str, Any]:

@@ -292,6 +292,7 @@ def test_versions_are_pinned_as_agreed():
         "nbclient",
         "mypy",
         "playwright",
+        "pyarrow",
         "pytest-xdist",
         "ruff",
     }

@@ -96,8 +96,8 @@ class Teach:
         asked = [number for numbers in classes.values() for number in numbers]
         missing = [number for number in asked if number not in album]
         if missing:  # they are sent again, and it is asked for again
-            told = {"numbers": missing, "at": secrets.token_hex(4)}
-            return {self._story.session: session, self.desk: gr.HTML(missing=json.dumps(told))}
+            again = json.dumps({"numbers": missing, "at": secrets.token_hex(4)})
+            return {self._story.session: session, self.desk: gr.HTML(missing=again)}
         if session.lent is None:
             self._story.models.require_room()
         images, labels = [], []
