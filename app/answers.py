@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from app.models import Models
 from app.uploads import ArgumentError, checked_box
@@ -104,8 +105,19 @@ def edited(
         raise ArgumentError("This model has no memory, so there is nothing to edit.")
     picture = read()
     before = classify(models, name, picture, checked_box(crop, picture))
+    seen: dict[
+        str, Tensor
+    ] = {}  # what the model sees of files of a form, once however often one is named
+
+    def added(file: Any) -> Tensor:
+        if not isinstance(file, str):
+            return classifier.input(read_added(file))
+        if file not in seen:
+            seen[file] = classifier.input(read_added(file))
+        return seen[file]
+
     try:
-        listed = parsed(edits, classifier, lambda file: classifier.input(read_added(file)))
+        listed = parsed(edits, classifier, added)
     except ImageError:
         raise
     except ValueError as error:

@@ -26,6 +26,7 @@ _UNFINISHED, _OF_ONE = 400, 300  # requests whose bodies are on their way: of al
 # Bytes of bodies that are kept in memory until their answer begins: of all, of one address.
 _HELD, _HELD_OF_ONE = 300_000_000, 200_000_000
 _MANY = "Many people are uploading right now: please try again."
+_LATER = (b"retry-after", b"5")
 
 
 class Refused(Exception):
@@ -65,10 +66,9 @@ class Bodies:
         if (
             self._unfinished.total() >= _UNFINISHED
             or self._unfinished[address] >= _OF_ONE
-            or self._held.total() >= _HELD
-            or self._held[address] >= _HELD_OF_ONE
+            or self._is_full(address)
         ):
-            raise Refused(503, _MANY, (b"retry-after", b"5"))
+            raise Refused(503, _MANY, _LATER)
         is_upload = path.startswith(("/v1/", "/mcp", "/gradio_api/upload"))
         kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
         if len(kinds) > 1:
@@ -84,11 +84,14 @@ class Bodies:
             nonlocal held
             was_done, size = body.done, body.size
             try:
-                return await body.receive()
-            finally:
+                message = await body.receive()
                 if is_held and not was_done:
                     held += body.size - size
                     self._held[address] += body.size - size
+                    if self._is_full(address):  # those that were let in together
+                        raise body.refuse(503, _MANY, _LATER)
+                return message
+            finally:
                 if body.done and not was_done:
                     _less(self._unfinished, address, 1)
 
@@ -106,6 +109,10 @@ class Bodies:
                 _less(self._unfinished, address, 1)
             if body.refusal is not None:  # which the app may have taken for something else
                 raise body.refusal
+
+    def _is_full(self, address: str) -> bool:
+        """Whether the bodies in memory are as many bytes as may be."""
+        return self._held.total() >= _HELD or self._held[address] >= _HELD_OF_ONE
 
 
 class _Body:
@@ -125,7 +132,7 @@ class _Body:
         kind = headers.get(b"content-type", b"").lstrip().lower()
         boundary = options.get(b"boundary", b"")
         if kind.startswith(b"multipart/") and not boundary:
-            raise self._refuse(400, "The form names no boundary between its parts.")
+            raise self.refuse(400, "The form names no boundary between its parts.")
         self._boundary = b"--" + boundary if boundary else b""
         self._parts, self._tail = 0, b""
 
@@ -136,7 +143,7 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), min(_PAUSE, max(left, 0)))
         except TimeoutError:
-            raise self._refuse(
+            raise self.refuse(
                 408, "The request took too long to arrive: please try again."
             ) from None
         self.done = not message.get("more_body", False)
@@ -147,27 +154,28 @@ class _Body:
         if self._is_json:
             self._items += sum(map(piece.count, (b"[", b"{", b",")))
             if self._items > _ITEMS:
-                raise self._refuse(413, "The request has too many parts.")
+                raise self.refuse(413, "The request has too many parts.")
         if self._boundary:
             seen = self._tail + piece
             self._parts += seen.count(self._boundary)
             # What is shorter than a boundary holds none, and may be the beginning of one.
             self._tail = seen[len(seen) - len(self._boundary) + 1 :] if piece else self._tail
             if self._parts > _PARTS + 1:  # one closes the last part
-                raise self._refuse(413, f"A form may have {_PARTS} parts at most.")
+                raise self.refuse(413, f"A form may have {_PARTS} parts at most.")
         return message
 
     def _too_large(self) -> Refused:
-        return self._refuse(
+        return self.refuse(
             413,
             "The file is over 10 MB: please upload a smaller one."
             if self._most == _UPLOAD
             else "The request is over 1 MB: please see the API page for what to send.",
         )
 
-    def _refuse(self, status: int, sentence: str) -> Refused:
+    def refuse(self, status: int, sentence: str, *headers: tuple[bytes, bytes]) -> Refused:
+        """Read no further; the refusal is to be raised."""
         self.done = True
-        self.refusal = Refused(status, sentence)
+        self.refusal = Refused(status, sentence, *headers)
         return self.refusal
 
 

@@ -115,7 +115,7 @@ def _delete_abandoned(base: Path) -> None:
     for folder in base.glob(f"{_PREFIX}*"):
         try:
             state = folder.lstat()
-            is_ours = state.st_uid == os.getuid() and stat.S_IMODE(state.st_mode) == 0o700
+            is_ours = state.st_uid == os.getuid() and state.st_mode & 0o777 == 0o700
             if not is_ours or not stat.S_ISDIR(state.st_mode):
                 continue
             with open(folder / _LOCK) as lock:
@@ -129,10 +129,13 @@ def _delete_abandoned(base: Path) -> None:
 
 
 def _delete(folder: Path) -> None:
-    """The lock last: until then the next start finds what is left."""
+    """The lock last: while anything is left, the next start finds it by that."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != _LOCK:
             path.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()

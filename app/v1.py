@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app import answers
@@ -200,7 +199,6 @@ class _Asked:
 
     def __init__(self, files: dict[str, bytes], fields: dict[str, str]):
         self._files, self._fields = files, fields
-        self._decoded: dict[str, Image.Image] = {}  # once, however often one is named
 
     def forget(self) -> None:
         """Nobody waits for the answer."""
@@ -219,9 +217,7 @@ class _Asked:
                 if name == "image"
                 else "What is added names no file of the form."
             )
-        if name not in self._decoded:
-            self._decoded[name] = decoded(data)
-        return self._decoded[name]
+        return decoded(data)
 
     def text(self, name: str, given: str) -> str:
         """An argument: a field of the form, or else what the query says."""

@@ -59,7 +59,7 @@ class Teach:
             **{**PRIVATE, **_AT_ONCE, "show_progress": "full"},
         )
         # The picture on the page is answered by the new model.
-        story.on(done.success, story.ask_model, [story.model], concurrency_limit=4)
+        story.on(done.success, self.ask_new_model, [story.model], concurrency_limit=4)
         self.desk.stay(
             speaks(self.stayed), [story.session], [story.session], **{**PRIVATE, "queue": False}
         )
@@ -129,6 +129,12 @@ class Teach:
             self.save: gr.DownloadButton(value=str(session.lent.file), visible=True),
             self._story.model: self._choices(session, session.lent.name),
         }
+
+    def ask_new_model(self, session: Session, model: str) -> Updates:
+        """It was taught; or pictures were missing, and nothing has changed."""
+        if session.subject is not None and session.subject.model == model:
+            return {self._story.session: session}
+        return self._story.ask_model(session, model)
 
     def stayed(self, session: Session) -> Updates:
         """What was taught is in use, at the door for programs."""

@@ -15,6 +15,7 @@ let unsent = {};
 let next = 0;
 let sending = null;
 let attempts = 0;
+let again = null; // the next attempt
 let isKnown = false; // whether the server has anything
 
 const say = (words) => { status.textContent = words; };
@@ -270,16 +271,19 @@ const actions = {
   undo: () => history.pop()?.(),
   forget: () => {
     [classes, history, unsent, isKnown] = [[], [], {}, false];
+    clearTimeout(again);
     closeCamera(video);
     trigger('forget');
   },
-  teach: () => { attempts = 0; teach(); },
+  teach: () => { attempts = 0; clearTimeout(again); teach(); },
 };
 
 function teach() {
+  if (button('teach').disabled) return; // what was to be taught is gone
   if (sending || Object.keys(unsent).length) { // until all have been sent
     say('Sending the pictures …');
-    setTimeout(teach, PAUSE);
+    clearTimeout(again);
+    again = setTimeout(teach, PAUSE);
     return;
   }
   closeCamera(video);
@@ -303,7 +307,7 @@ watch('missing', () => {
     }));
     sending ||= setTimeout(send, PAUSE);
   }
-  setTimeout(teach, 500 * attempts);
+  again = setTimeout(teach, 500 * attempts);
 });
 
 // A model that the camera asks, or a table, is in use, though the page hears nothing of it.

@@ -12,7 +12,7 @@ from memorywrap import loading
 from memorywrap.checkpoints.card import rate_in_words
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_download, add_machine, at_least
-from memorywrap.data.sets import Split, data_names, describe, load_test
+from memorywrap.data.sets import Split, data_names, describe, known_data_set, load_test
 from memorywrap.devices import use_threads
 from memorywrap.measures import (
     accuracy,
@@ -127,6 +127,9 @@ def run(options: argparse.Namespace) -> int:
     if options.memories and classifier.has_memory:
         memory = options.memory or config.recipe.get("memory", BANK_SIZE)
         whole = options.memories_from == "whole"
+        record = known_data_set(config.data.get("name", ""))
+        if whole and record is not None and record.rendered:
+            raise ValueError("--memories-from whole: what is rendered has no whole: leave it out")
         train = loading.training_images(config, fetch=options.download, whole=whole)
         drawing = {
             "memories": options.memories,

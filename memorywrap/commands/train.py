@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         options.data, samples=options.samples, seed=options.seed, fetch=options.download
     )
     for name in options.exam:  # what is wrong with it is better known before the training
-        load_test(name, data.classes, fetch=options.download)
+        size = data.train.images.shape[-1]
+        load_test(name, data.classes, fetch=options.download, size=size)
     if processes.first:
         processes.wait()
     recipe = overridden(recipe_for(options.recipe, options.data, len(data.train)), changes)
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         begun = run.config
         epochs = (
             begun["recipe"]["epochs"]
-            if begun
+            if begun and isinstance(begun["recipe"], dict)
             else epochs_within(training, options.minutes, options.device)
         )
         training = replace(training, recipe=recipe.lasting(epochs))

@@ -262,8 +262,8 @@ def check_fits(images: int, size: int) -> None:
     most = MOST_BYTES // (3 * size * size)
     if images > most:
         raise DataError(
-            f"{images:,} images of {size} x {size} pixels do not fit: expected at most {most:,}; give "
-            "--samples, or fewer images"
+            f"{images:,} images of {size} x {size} pixels do not fit: expected at most {most:,}: "
+            "give fewer, of a data set by --samples"
         )
 
 

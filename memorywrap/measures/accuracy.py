@@ -124,7 +124,7 @@ def measure(
     tests = {f"{data.name}:test": data.test}
     for name in exams:
         part = name if name.endswith((":train", ":test")) else f"{name}:test"
-        tests[part] = load_test(name, data.classes)[1]
+        tests[part] = load_test(name, data.classes, size=classifier.config.image_size)[1]
     measured: dict[str, Any] = {}
     queries = {name: classifier.encode(test.images) for name, test in tests.items()}
     for name, test in tests.items():

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.banks import bank_recipe, digest_of, draw_bank
-from memorywrap.data.sets import ImageData
+from memorywrap.data.banks import bank_recipe, draw_bank
+from memorywrap.data.sets import ImageData, load_data
 from memorywrap.encoders import PHOTO, FrozenEncoder, PhotoEncoder, Projected, create_encoder
 from memorywrap.familiarity import nearest_of
 from memorywrap.images import of_side, to_unit
@@ -182,10 +182,14 @@ def teach_from(data: ImageData, *, title: str, encoder: str, seed: int) -> Taugh
     classifier = taught.classifier
     if (recipe := bank_recipe(data, min(BANK, len(data.train)), seed)) is not None:
         # Other people's pictures are no part of a checkpoint, and are drawn in the size that they have.
-        del recipe["digest"]
+        version = data.version
+        own = load_data(
+            data.name, samples=version.get("samples"), seed=version.get("seed", 0), test=False
+        )
+        recipe = bank_recipe(own, recipe["size"], seed)
+        assert recipe is not None  # it was one a moment ago
         drawn = draw_bank(recipe)
         pixels = of_side(drawn.images, classifier.config.image_size)
-        recipe["digest"] = digest_of(drawn)
         classifier.config = replace(classifier.config, bank=recipe)
         classifier.set_bank(classifier.make_bank(pixels, drawn.labels))
     right = classifier.classify(data.test.images).logits.argmax(dim=1).cpu() == data.test.labels

@@ -332,12 +332,41 @@ def test_what_waits_for_its_answer_takes_bounded_memory(monkeypatch, bound):
         watched = Guard(slow, "")
         transport = httpx.ASGITransport(watched, client=("10.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
-            first = asyncio.create_task(client.post("/v1/explain", content=b"x" * 1000))
+            first = asyncio.create_task(client.post("/v1/explain", content=b"x" * 999))
             await asyncio.sleep(0.05)
             refused = await client.post("/v1/classify", content=b"x")
             answered.set()
             found = [(await first).status_code, refused.status_code]
             assert "again" in refused.json()["detail"] and refused.headers["retry-after"] == "5"
+            return [*found, (await client.post("/v1/classify", content=b"x")).status_code]
+
+    assert asyncio.run(ask_them()) == [200, 503, 200]
+
+
+def test_those_who_are_let_in_together_are_bounded_as_well(monkeypatch):
+    monkeypatch.setattr(bodies, "_HELD_OF_ONE", 1000)
+    begun = asyncio.Event()
+
+    async def slowly():
+        yield b"x"
+        await begun.wait()
+        yield b"x" * 600
+
+    async def slow(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await asyncio.sleep(0.1)
+        await echo(scope, lambda: asyncio.sleep(0, {"type": "http.request"}), send)
+
+    async def ask_them() -> list[int]:
+        watched = Guard(slow, "")
+        transport = httpx.ASGITransport(watched, client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            asked = [client.post("/v1/classify", content=slowly()) for _ in range(2)]
+            both = asyncio.gather(*asked)
+            await asyncio.sleep(0.05)
+            begun.set()
+            found = sorted(answer.status_code for answer in await both)
             return [*found, (await client.post("/v1/classify", content=b"x")).status_code]
 
     assert asyncio.run(ask_them()) == [200, 503, 200]

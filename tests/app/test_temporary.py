@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from app import temporary
 from app.temporary import OwnFolder
 
 ROOT = Path(__file__).parents[2]
@@ -98,8 +99,26 @@ def test_what_a_deletion_left_half_done_is_deleted_by_the_next(tmp_path, monkeyp
         left.mkdir(mode=0o700)
         for file in files:
             (left / file).write_bytes(b"x")
+    inherits = tmp_path / "memory-wrap-setgid"
+    inherits.mkdir()
+    (inherits / ".in-use").write_bytes(b"")
+    inherits.chmod(0o2700)  # as in a folder of a group
     OwnFolder().close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_deleted_keeps_its_lock(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    left = tmp_path / "memory-wrap-left"
+    (left / "busy").mkdir(parents=True)
+    left.chmod(0o700)
+    (left / ".in-use").write_bytes(b"")
+    with monkeypatch.context() as patched:
+        patched.setattr(temporary.shutil, "rmtree", lambda *_, **__: None)
+        OwnFolder().close()
+    assert (left / ".in-use").exists()  # by which the next one knows it
+    OwnFolder().close()
+    assert not left.exists()
 
 
 def test_folders_of_others_stay_whatever_their_name(tmp_path, monkeypatch):
