@@ -105,9 +105,8 @@ def edited(
         raise ArgumentError("This model has no memory, so there is nothing to edit.")
     picture = read()
     before = classify(models, name, picture, checked_box(crop, picture))
-    seen: dict[
-        str, Tensor
-    ] = {}  # what the model sees of files of a form, once however often one is named
+    # What the model sees of files of a form, once however often one is named.
+    seen: dict[str, Tensor] = {}
 
     def added(file: Any) -> Tensor:
         if not isinstance(file, str):

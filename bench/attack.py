@@ -122,9 +122,8 @@ def look_for_leaks(count: int, seed: int, result: Result) -> None:
         shown: set[bytes] = set()
         for secret in secrets:
             cage.decoded(secret)
-            with contextlib.suppress(
-                ImageError
-            ):  # some take too long at one time and not at another
+            # Refused, perhaps at one time and not at the other: some take nearly too long.
+            with contextlib.suppress(ImageError):
                 shown.add(cage.decoded(one.data).tobytes())
         result.files[one.kind].leaks += len(shown) > 1
 

@@ -131,20 +131,25 @@ def run(options: argparse.Namespace) -> int:
         if whole and record is not None and record.rendered:
             raise ValueError("--memories-from whole: what is rendered has no whole: leave it out")
         train = loading.training_images(config, fetch=options.download, whole=whole)
-        drawing = {
-            "memories": options.memories,
-            "memory": memory,
-            "seed": config.seed if options.seed is None else options.seed,
-        }
-        found = accuracy.redrawn_accuracies(classifier, queries, test.labels, train, **drawing)
-        agreed = redrawn_agreements(classifier, queries, test.labels, train, **drawing)
+        agreed = redrawn_agreements(
+            classifier,
+            queries,
+            test.labels,
+            train,
+            memories=options.memories,
+            memory=memory,
+            seed=config.seed if options.seed is None else options.seed,
+        )
+        found = [100 * (one.accuracy or 0.0) for one in agreed]
         result["memories"] = {
             "samples": memory,
             "accuracies": [round(value, 2) for value in found],
             "mean": round(statistics.fmean(found), 2),
             "deviation": round(statistics.stdev(found), 2) if len(found) > 1 else None,
             "from": options.memories_from,
-            "agreement": {name: _mean_share(agreed, name) for name in vars(agreed[0])},
+            "agreement": {
+                name: _mean_share(agreed, name) for name in vars(agreed[0]) if name != "accuracy"
+            },
         }
     if not options.json:
         print(_evaluation_text(result), flush=True)

@@ -26,6 +26,7 @@ class Agreement:
     """The paper's measures of how far the heaviest memory sample explains the prediction.
 
     Attributes:
+        accuracy: of all predictions.
         explanation_accuracy: share of inputs whose top-weighted sample is predicted in the input's
             predicted class.
         accuracy_with_example: accuracy of the predictions where that is so.
@@ -33,6 +34,7 @@ class Agreement:
         Shares are None where there is nothing to count.
     """
 
+    accuracy: float | None
     explanation_accuracy: float | None
     accuracy_with_example: float | None
     accuracy_with_counterfactual: float | None
@@ -41,7 +43,7 @@ class Agreement:
 def agreement(predicted: Tensor, top_predicted: Tensor, labels: Tensor) -> Agreement:
     """Compare predictions (n,) with those of their top-weighted samples (n,), given labels (n,)."""
     agrees, right = predicted == top_predicted, predicted == labels
-    return Agreement(_share(agrees), _share(right[agrees]), _share(right[~agrees]))
+    return Agreement(_share(right), _share(agrees), _share(right[agrees]), _share(right[~agrees]))
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.banks import bank_recipe, draw_bank
-from memorywrap.data.sets import ImageData, load_data
+from memorywrap.data.sets import ImageData, known_data_set, load_data
 from memorywrap.encoders import PHOTO, FrozenEncoder, PhotoEncoder, Projected, create_encoder
 from memorywrap.familiarity import nearest_of
 from memorywrap.images import of_side, to_unit
@@ -180,14 +180,15 @@ def teach_from(data: ImageData, *, title: str, encoder: str, seed: int) -> Taugh
             progress=lambda part: bar.update(part - bar.n),
         )
     classifier = taught.classifier
-    if (recipe := bank_recipe(data, min(BANK, len(data.train)), seed)) is not None:
+    record = known_data_set(data.name)
+    if record is not None and record.public:
         # Other people's pictures are no part of a checkpoint, and are drawn in the size that they have.
         version = data.version
         own = load_data(
             data.name, samples=version.get("samples"), seed=version.get("seed", 0), test=False
         )
-        recipe = bank_recipe(own, recipe["size"], seed)
-        assert recipe is not None  # it was one a moment ago
+        recipe = bank_recipe(own, min(BANK, len(own.train)), seed)
+        assert recipe is not None  # of what is public, there is one
         drawn = draw_bank(recipe)
         pixels = of_side(drawn.images, classifier.config.image_size)
         classifier.config = replace(classifier.config, bank=recipe)

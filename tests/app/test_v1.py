@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app import v1
+from app.cage import decoded
 from app.lanes import Busy
 from app.threads import Threads
 
@@ -74,6 +76,19 @@ def test_the_memory_is_edited_for_one_request(client, page, plate, encoded):
     assert used in [one["index"] for one in told["before"]["memory"]]
     assert used not in [one["index"] for one in told["after"]["memory"]]
     assert client.post("/v1/classify", content=plate).json() == told["before"]
+
+
+def test_a_file_that_is_added_many_times_is_decoded_once(client, page, plate, encoded, monkeypatch):
+    asked = []
+    monkeypatch.setattr(v1, "decoded", lambda data: asked.append(len(data)) or decoded(data))
+    added = encoded(Image.new("RGB", (32, 32), "red"))
+    edits = [{"add": {"image": "mine", "label": page.models.config("digits").classes[0]}}] * 5
+    told = client.post(
+        "/v1/whatif",
+        files={"image": ("a.png", plate), "mine": ("b.png", added)},
+        data={"edits": json.dumps(edits)},
+    )
+    assert told.status_code == 200 and asked == [len(plate), len(added)]
 
 
 def test_models_are_listed(client, page):

@@ -48,6 +48,7 @@ def test_agreement_by_hand() -> None:
     found = agreement(
         torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 1, 2, 1, 2]), torch.tensor([0, 1, 0, 2, 1])
     )
+    assert found.accuracy == pytest.approx(3 / 5)
     assert found.explanation_accuracy == pytest.approx(3 / 5)
     assert found.accuracy_with_example == pytest.approx(2 / 3)
     assert found.accuracy_with_counterfactual == pytest.approx(1 / 2)
@@ -75,6 +76,7 @@ def test_agreement_with_redrawn_memories_is_of_those_that_accuracy_is_of(
         parts = ((share, one.accuracy_with_example), (1 - share, one.accuracy_with_counterfactual))
         told = sum(part * inside for part, inside in parts if inside is not None)
         assert 100 * told == pytest.approx(right[number])
+        assert 100 * one.accuracy == pytest.approx(right[number])
         # By hand, of the first four images.
         rows = next(iter(accuracy.memories_of(train, 10, 5, 3, number)))
         own = copy.copy(classifier)
