@@ -196,7 +196,8 @@ function arrange(place, items) {
 }
 
 function update(one) {
-  one.item.querySelector('.mw-count').textContent = `${one.pictures.length} pictures`;
+  const held = one.pictures.length;
+  one.item.querySelector('.mw-count').textContent = held === 1 ? '1 picture' : `${held} pictures`;
   one.pictures.forEach((picture, at) => {
     picture.thumb ||= thumb(picture);
     picture.thumb.setAttribute('aria-label', `Take picture ${at + 1} of ${one.name} away`);

@@ -153,7 +153,7 @@ def test_pictures_and_classes_can_be_taken_away_and_put_back(visit):
     undo = tab.get_by_role("button", name="Undo")
     expect(teach).to_be_enabled()
     tab.get_by_role("button", name="Take picture 1 of sea away").click()
-    expect(tab.locator(".mw-classes li").first).to_contain_text("1 pictures")
+    expect(tab.locator(".mw-classes li").first).to_contain_text("1 picture")
     expect(teach).to_be_disabled()
     undo.click()
     expect(teach).to_be_enabled()
