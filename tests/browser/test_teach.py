@@ -39,7 +39,9 @@ def fill(tab, count: int) -> None:
         one.get_by_label("Name of the class").fill(name)
         files = [picture(colour, seed) for seed in range(count)]
         one.locator("input[type=file]").set_input_files(files)
-        expect(tab.locator(".mw-classes li").nth(place)).to_contain_text(f"{count} pictures")
+        expect(tab.locator(".mw-classes li").nth(place)).to_contain_text(
+            "1 picture" if count == 1 else f"{count} pictures"
+        )
 
 
 def test_classes_are_taught_used_and_forgotten(visit, page, quick):
