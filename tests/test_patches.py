@@ -38,7 +38,11 @@ def found(model, seeds=range(8)):
     return [(one, patch) for one, patch in pairs if patch is not None]
 
 
-def test_with_its_cells_the_answer_is_the_samples_class_and_without_any_one_it_is_not(model):
+@pytest.mark.parametrize("half", [True, False])
+def test_with_its_cells_the_answer_is_the_samples_class_and_without_any_one_it_is_not(
+    model, half, monkeypatch
+):
+    monkeypatch.setattr(patches, "bfloat16_pays", lambda device: half)
     pairs = found(model)
     assert pairs
     for prediction, patch in pairs:
@@ -50,6 +54,22 @@ def test_with_its_cells_the_answer_is_the_samples_class_and_without_any_one_it_i
             left = [other for other in patch.cells if other != cell]
             (now,) = model.predict_inputs([changed(prediction, patch, left)])
             assert now.predicted != target
+
+
+def test_what_holds_in_bfloat16_alone_is_looked_for_in_full_precision(model, monkeypatch):
+    monkeypatch.setattr(patches, "bfloat16_pays", lambda device: True)
+    prediction, patch = found(model)[0]
+    search = patches._Search(model, prediction, patch.source)
+    fewest, looked = search._fewest, []
+
+    def wrong_in_half():
+        looked.append(search.half)
+        return (0, frozenset()) if search.half else fewest()
+
+    monkeypatch.setattr(search, "_fewest", wrong_in_half)
+    again = search.run()
+    assert looked == [True, False]
+    assert again.prediction.predicted == patch.prediction.predicted
 
 
 def test_cells_come_from_the_counterfactual_or_else_from_the_contrast(model):
