@@ -10,7 +10,7 @@ from app.models import Models
 from app.threads import Threads
 
 # Requests in work at once, those that are explained apart from all others.
-_AT_ONCE, _EXPLAINED_AT_ONCE = 64, 8
+_AT_ONCE, _EXPLAINED_AT_ONCE = 64, 16
 
 
 class Doors:

@@ -52,13 +52,14 @@ class _Item(NamedTuple):
 
 
 class Lane:
-    """A line of work and the one thread that does it; thread-safe.
+    """A line of work and the threads that do it; thread-safe.
 
     Args:
         name: of the thread.
         work: (kind, items) -> their results in order. It is called with items of one kind.
         most: items that are done together.
         room: items that may wait.
+        threads: how many batches are done at the same time.
         seen: told of every batch: how many items, and the seconds that they took.
     """
 
@@ -69,13 +70,16 @@ class Lane:
         *,
         most: int,
         room: int,
+        threads: int = 1,
         seen: Callable[[int, float], None] = lambda count, seconds: None,
     ):
         self._name, self._work, self._most, self._room, self._seen = name, work, most, room, seen
         self._waiting: deque[_Item] = deque()
         self._change = threading.Condition()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads = [
+            threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)
+        ]
         self._seconds_each = 0.05  # measured as it goes
 
     def __len__(self) -> int:
@@ -108,9 +112,9 @@ class Lane:
             if len(self._waiting) >= self._room:
                 raise Busy(max(1, math.ceil(len(self._waiting) * self._seconds_each / 5)) * 5)
             self._waiting.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+            if self._threads[0].ident is None:
+                for thread in self._threads:
+                    thread.start()
             self._change.notify()
         return item.result
 
@@ -118,9 +122,10 @@ class Lane:
         """Begin nothing any more, and wait for what is under way."""
         with self._change:
             self._closed = True
-            self._change.notify()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._change.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join()
 
     def _run(self) -> None:
         while batch := self._next():

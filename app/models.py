@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,15 +48,17 @@ class Models(Shelf):
     def __init__(self, folder: str | Path, device: str = "auto"):
         use_threads(None)
         share_arenas()
+        self._cores = torch.get_num_threads()
         super().__init__(folder, device)
         self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)
-        self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS)
-        self.patches = self._lane("patches", self._patch_each, 1, _MAPS)
+        self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS, threads=2)
+        self._explained = threading.Lock()  # of the two that follow
+        self._explaining = 0  # batches of maps and patches that are under way
+        # Found once, for the page as for the files that a person saves.
+        self._patches: weakref.WeakKeyDictionary[Prediction, Future[PatchCounterfactual | None]]
+        self._patches = weakref.WeakKeyDictionary()
         # Whether the default model answers as it should.
         self.is_ready = False
-        # Found once, for the page as for the files that a person saves. Used by the lane's thread alone.
-        self._patches: weakref.WeakKeyDictionary[Prediction, PatchCounterfactual | None]
-        self._patches = weakref.WeakKeyDictionary()
         self._closed = threading.Event()
         self._warming: threading.Thread | None = None
 
@@ -113,11 +116,19 @@ class Models(Shelf):
         self, classifier: MemoryWrapClassifier, prediction: Prediction
     ) -> Future[PatchCounterfactual | None]:
         """`patch`, begun beside what is done next."""
-        return self.patches.submit(classifier, _readable(classifier, prediction))
+        prediction = _readable(classifier, prediction)
+        with self._explained:
+            found = self._patches.get(prediction)
+            if found is None or found.cancelled() or (found.done() and found.exception()):
+                found = self.maps.submit(("patch", classifier, ()), prediction)
+                self._patches[prediction] = found
+        return found
 
     @staticmethod
-    def _lane(name: str, work: Callable[..., Sequence[Any]], most: int, room: int) -> Lane:
-        lane = Lane(name, work, most=most, room=room, seen=metrics.of_lane(name))
+    def _lane(
+        name: str, work: Callable[..., Sequence[Any]], most: int, room: int, threads: int = 1
+    ) -> Lane:
+        lane = Lane(name, work, most=most, room=room, threads=threads, seen=metrics.of_lane(name))
         metrics.WAITING.labels(name).set_function(partial(len, lane))
         return lane
 
@@ -129,25 +140,30 @@ class Models(Shelf):
     ) -> Sequence[Any]:
         what, classifier, settings = kind
         try:
-            if what == "explain":
-                return classifier.explain(asked, **dict(settings))
-            classifier.warm_paths(asked)
+            with self._share_of_cores():
+                if what == "patch":
+                    return [patch_counterfactual(classifier, one) for one in asked]
+                if what == "explain":
+                    return classifier.explain(asked, **dict(settings))
+                classifier.warm_paths(asked)
         except torch.AcceleratorError as error:
             self._lose(error)
             raise NotNow(_LOST) from error
         return asked
 
-    def _patch_each(
-        self, classifier: MemoryWrapClassifier, asked: list[Prediction]
-    ) -> list[PatchCounterfactual | None]:
+    @contextmanager
+    def _share_of_cores(self) -> Iterator[None]:
+        """All cores for a batch alone, one half for each of two: threads that wait for one another on cores
+        that others use take half as much again."""
+        with self._explained:
+            self._explaining += 1
+            share = self._cores // self._explaining
+        torch.set_num_threads(max(1, share))  # of this thread
         try:
-            for prediction in asked:
-                if prediction not in self._patches:
-                    self._patches[prediction] = patch_counterfactual(classifier, prediction)
-        except torch.AcceleratorError as error:
-            self._lose(error)
-            raise NotNow(_LOST) from error
-        return [self._patches[prediction] for prediction in asked]
+            yield
+        finally:
+            with self._explained:
+                self._explaining -= 1
 
     def _surely(self, name: str, work: Callable[[MemoryWrapClassifier], _Result]) -> _Result:
         """The work of a model, on the processor where the accelerator is lost."""
@@ -182,7 +198,7 @@ class Models(Shelf):
         memory sample that is being warmed up. Python aborts where it ends while a thread is still
         inside torch."""
         self._closed.set()
-        for lane in (self.maps, self.patches, self.answers):
+        for lane in (self.maps, self.answers):
             lane.close()
         if self._warming is not None:
             self._warming.join()

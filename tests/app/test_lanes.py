@@ -62,6 +62,21 @@ def test_what_waits_of_one_kind_is_one_batch_in_the_order_of_its_coming(made):
     assert worker.batches[1:] == [("a", [0, 1, 3, 4]), ("b", [2, 6]), ("a", [5])]
 
 
+def test_with_two_threads_two_batches_are_under_way_and_both_end(made):
+    lane, worker = made(held=True, threads=2)
+    first = occupied(lane, worker)
+    second = lane.submit("second", 1)
+    end = time.monotonic() + 30
+    while len(worker.batches) < 2 and time.monotonic() < end:
+        time.sleep(0.001)
+    assert worker.batches == [("first", [0]), ("second", [1])]
+    assert not first.done() and not second.done()
+    worker.go_on.set()
+    assert (first.result(30), second.result(30)) == (0, 2)
+    lane.close()
+    assert all(not thread.is_alive() for thread in lane._threads)
+
+
 def test_it_tells_how_many_come_first(made):
     lane, worker = made(held=True)
     doing = occupied(lane, worker)

@@ -64,6 +64,48 @@ def test_closing_ends_the_warming_up_after_the_sample_it_is_at(models, monkeypat
     assert go_on.is_set() and len(warmed) == 1
 
 
+def test_one_batch_of_maps_has_all_cores_and_two_have_half_of_them_each(models, monkeypatch):
+    monkeypatch.setattr(models, "_cores", 6)
+    classifier = models.get("digits")
+    threads, go_on = [], threading.Event()
+
+    def explain(self, asked, against=None):
+        threads.append(torch.get_num_threads())
+        if against is None:
+            assert go_on.wait(30)
+        return asked
+
+    monkeypatch.setattr(MemoryWrapClassifier, "explain", explain)
+    prediction = classifier.predict(tiny.picture())
+    first = models.explain_meanwhile(classifier, prediction)
+    while not threads:
+        time.sleep(0.01)
+    models.explain_meanwhile(classifier, prediction, against=1).result(30)
+    go_on.set()
+    first.result(30)
+    models.explain_meanwhile(classifier, prediction, against=2).result(30)
+    assert threads == [6, 3, 6]
+
+
+def test_a_patch_is_looked_for_once_and_again_where_that_failed(models, monkeypatch):
+    looked = []
+
+    def look(classifier, prediction):
+        looked.append(prediction)
+        if len(looked) == 1:
+            raise MemoryError
+        return
+
+    monkeypatch.setattr("app.models.patch_counterfactual", look)
+    classifier = models.get("digits")
+    prediction = classifier.predict(tiny.picture())
+    with pytest.raises(MemoryError):
+        models.patch(classifier, prediction)
+    meanwhile = [models.patch_meanwhile(classifier, prediction) for _ in range(3)]
+    assert [one.result(30) for one in meanwhile] == [None] * 3
+    assert models.patch(classifier, prediction) is None and looked == [prediction] * 2
+
+
 @pytest.fixture
 def download(monkeypatch, tmp_path):
     """Downloads wait until `go_on` is set; `begun` says that one has begun."""
