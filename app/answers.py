@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +21,13 @@ from memorywrap import (
 from memorywrap.edits import parsed
 from memorywrap.explanation.figures import FigurePart, figure_parts
 from memorywrap.explanation.methods import methods
-from memorywrap.images import Box, ImageError, refuse_plain, to_pil
+from memorywrap.images import ImageError, refuse_plain, to_pil
 
 METHODS = tuple(methods())
 MOST_STEPS = 200
+
+# Pictures that are whole in memory at the same time, however many wait: a photograph takes megabytes.
+_READING = threading.BoundedSemaphore(8)
 
 Read = Callable[[], Image.Image]  # the picture, once all else has been found in order
 
@@ -31,8 +35,7 @@ Read = Callable[[], Image.Image]  # the picture, once all else has been found in
 def classified(models: Models, name: str, read: Read, crop: Any) -> dict[str, Any]:
     """The object of /classify."""
     models.get(name)  # says what is wrong with it before the picture is read
-    picture = read()
-    return classify(models, name, picture, checked_box(crop, picture)).to_dict(name)
+    return _predicted(models, name, read, crop).to_dict(name)
 
 
 def explained(
@@ -41,8 +44,7 @@ def explained(
     """The object of /explain, and its pictures."""
     classifier = models.get(name)
     settings = checked_settings(classifier, method, baseline, steps)
-    picture = read()
-    prediction = classify(models, name, picture, checked_box(crop, picture))
+    prediction = _predicted(models, name, read, crop)
     patching = models.patch_meanwhile(classifier, prediction)
     explanation = models.explain(classifier, prediction, **settings)
     patch = patching.result()
@@ -103,8 +105,7 @@ def edited(
     classifier = models.get(name)
     if not classifier.has_memory:
         raise ArgumentError("This model has no memory, so there is nothing to edit.")
-    picture = read()
-    before = classify(models, name, picture, checked_box(crop, picture))
+    before = _predicted(models, name, read, crop)
     # What the model sees of files of a form, once however often one is named.
     seen: dict[str, Tensor] = {}
 
@@ -125,11 +126,14 @@ def edited(
     return {"before": before.to_dict(name), "after": after.to_dict(name)}
 
 
-def classify(models: Models, name: str, image: Image.Image, box: Box | None) -> Prediction:
-    """The prediction for a part of an image; the suggested square when none is given."""
-    prediction = models.predict(
-        name, image, models.suggest_boxes(name, image)[0] if box is None else box
-    )
+def _predicted(models: Models, name: str, read: Read, crop: Any) -> Prediction:
+    """The prediction for a part of a picture; the suggested square when none is given."""
+    with _READING:
+        picture = read()
+        box = checked_box(crop, picture)
+        if box is None:
+            box = models.suggest_boxes(name, picture)[0]
+    prediction = models.predict(name, picture, box)
     refuse_plain(prediction.pixels)
     return prediction
 

@@ -51,6 +51,7 @@ class Models(Shelf):
         self._cores = torch.get_num_threads()
         super().__init__(folder, device)
         self.answers = self._lane("answers", self._predict_together, _TOGETHER, _ANSWERS)
+        self.guesses = self._lane("guesses", self._guess, 1, _ANSWERS, threads=self._cores)
         self.maps = self._lane("maps", self._explain_together, _EXPLAINED, _MAPS, threads=2)
         self._explained = threading.Lock()  # of the two that follow
         self._explaining = 0  # batches of maps and patches that are under way
@@ -77,7 +78,7 @@ class Models(Shelf):
         Raises:
             ModelError: as `get`.
         """
-        return self._surely(name, lambda classifier: classifier.suggest_boxes(image))
+        return self.guesses.submit(name, image).result()
 
     def explain(
         self, classifier: MemoryWrapClassifier, prediction: Prediction, **settings: Any
@@ -134,6 +135,12 @@ class Models(Shelf):
 
     def _predict_together(self, name: str, inputs: list[torch.Tensor]) -> Sequence[Any]:
         return self._surely(name, lambda classifier: classifier.predict_inputs(inputs))
+
+    def _guess(self, name: str, images: list[Image.Image]) -> list[list[Box]]:
+        torch.set_num_threads(1)  # of this thread: what it computes is too small for more
+        return self._surely(
+            name, lambda classifier: [classifier.suggest_boxes(image) for image in images]
+        )
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
@@ -198,7 +205,7 @@ class Models(Shelf):
         memory sample that is being warmed up. Python aborts where it ends while a thread is still
         inside torch."""
         self._closed.set()
-        for lane in (self.maps, self.answers):
+        for lane in (self.maps, self.guesses, self.answers):
             lane.close()
         if self._warming is not None:
             self._warming.join()

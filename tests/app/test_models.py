@@ -87,6 +87,23 @@ def test_one_batch_of_maps_has_all_cores_and_two_have_half_of_them_each(models, 
     assert threads == [6, 3, 6]
 
 
+def test_first_guesses_take_one_core_each_whatever_there_is(models, monkeypatch):
+    threads = []
+
+    def suggest_boxes(self, image):
+        threads.append(torch.get_num_threads())
+        return [(0, 0, 8, 8)]
+
+    monkeypatch.setattr(MemoryWrapClassifier, "suggest_boxes", suggest_boxes)
+    own = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert models.suggest_boxes("digits", tiny.picture()) == [(0, 0, 8, 8)]
+        assert threads == [1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(own)
+
+
 def test_a_patch_is_looked_for_once_and_again_where_that_failed(models, monkeypatch):
     looked = []
 
