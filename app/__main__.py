@@ -34,6 +34,10 @@ def main() -> None:
         help="folder with one checkpoint folder per model (default: checkpoints)",
     )
     options = parser.parse_args()
+    if not 0 < options.port < 65536:
+        parser.error(f"--port: expected 1 to 65535, received {options.port}")
+    if not options.checkpoints.is_dir():
+        parser.error(f"--checkpoints: there is no folder {options.checkpoints}")
     password = os.environ.get("MEMORYWRAP_AUTH", "")
     if password and ":" not in password:
         parser.error("MEMORYWRAP_AUTH: expected name:password, with a colon between them")
@@ -69,12 +73,14 @@ def main() -> None:
                 server_name=options.host,
                 server_port=options.port,
                 prevent_thread_lock=True,
+                quiet=True,  # it offers what this page has not
                 **launch_options(models),
             )
         except OSError:  # Gradio's own words do not say which
             parser.error(
                 f"cannot listen at {options.host}, port {options.port}: if it is in use, try --port"
             )
+        print(f"Running on http://{options.host}:{options.port}", flush=True)
         stop.wait()
         print("Closing the page …", flush=True)
         page.close(verbose=False)

@@ -19,12 +19,12 @@ from memorywrap import (
     corresponding,
 )
 from memorywrap.edits import parsed
+from memorywrap.explanation.explanation import MOST_STEPS
 from memorywrap.explanation.figures import FigurePart, figure_parts
 from memorywrap.explanation.methods import methods
 from memorywrap.images import ImageError, refuse_plain, to_pil
 
 METHODS = tuple(methods())
-MOST_STEPS = 200
 
 # Pictures that are whole in memory at the same time, however many wait: a photograph takes megabytes.
 _READING = threading.BoundedSemaphore(8)

@@ -70,6 +70,7 @@ class Shelf:
 
     def __init__(self, folder: str | Path, device: str = "auto"):
         self._device = device
+        self._folder = Path(folder).name
         self._entries: dict[str, _Entry] = {}
         for config_file in sorted(Path(folder).glob(f"*/{CONFIG}")):
             try:
@@ -160,7 +161,7 @@ class Shelf:
                     wanted = (
                         "is being downloaded, please try again in a minute."
                         if entry.fetching.locked()
-                        else "has to be downloaded first."
+                        else "has to be downloaded first, with the button that the page has beside it."
                     )
                     raise ModelError(
                         f"The model {name} has no memory bank yet: its data set {wanted}"
@@ -240,7 +241,9 @@ class Shelf:
 
     def _entry(self, name: str) -> _Entry:
         if not self._entries:
-            raise ModelError("There is no model yet: put a checkpoint folder under checkpoints/.")
+            raise ModelError(
+                f"There is no model yet: put a checkpoint folder into the folder {self._folder}."
+            )
         if not isinstance(name, str) or name not in self._entries:
             if isinstance(name, str) and name.startswith(LENT):
                 raise ModelError(_FORGOTTEN)

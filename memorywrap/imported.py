@@ -132,7 +132,7 @@ def import_published(
 def _read(path: Path) -> dict[str, Any]:
     """The entries of the file, checked."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: {'a folder, no file' if path.is_dir() else 'no such file'}")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of another file, it raises many kinds

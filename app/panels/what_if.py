@@ -158,6 +158,8 @@ def sprite(bank: MemoryBank) -> str:
 def html(before: Prediction, after: Prediction, edits: tuple[Edit, ...]) -> str:
     """Both answers side by side, what can be edited, and the whole memory."""
     bank = after.require_bank()
+    redraws = [place for place, edit in enumerate(edits) if edit.kind == "redraw"]
+    edits = edits[redraws[-1] if redraws else 0 :]  # nothing is left of what came before
     samples = [
         {
             **after.memory(index),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memorywrap.checkpoints.config import Config
-from memorywrap.checkpoints.folder import FAMILIARITY, read_config
+from memorywrap.checkpoints.folder import FAMILIARITY, CheckpointError, read_config
 from memorywrap.data.sets import describe, known_data_set
 
 CARD = "README.md"
@@ -205,7 +205,11 @@ def main() -> int:
         print(overview([read_config(folder) for folder in folders[1:]]), end="")
         return 0
     for folder in folders:
-        print(write_card(folder))
+        try:
+            print(write_card(folder))
+        except (CheckpointError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 2
     return 0
 
 

@@ -51,5 +51,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             text = as_csv(rows) if report.suffix == ".csv" else as_html(rows, classes, title)
             report.write_text(text, encoding="utf-8")
-        print(f"{len(rows)} pictures: {report}")
+        answers = sum(row.prediction is not None for row in rows)
+        unread = f", {len(rows) - answers} of them not read" if answers < len(rows) else ""
+        print(f"{len(rows)} {'file' if len(rows) == 1 else 'files'}{unread}: {report}")
     return 2 if any(row.prediction is None for row in rows) else 0

@@ -82,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         type=at_least(1),
-        default=200,
         metavar="N",
         help="test images to explain, or to look for counterfactuals of, at most (default: 200)",
     )
@@ -106,6 +105,12 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("this model has no memory that counterfactuals could come from")
     if options.second is not None and not options.patches:
         raise ValueError("--second: it is asked about patch counterfactuals: add --patches")
+    looks = options.patches or options.counterfactuals or options.explanations is not None
+    if options.images is not None and not looks:
+        raise ValueError(
+            "--images: of --explanations, --patches and --counterfactuals; else all images are asked"
+        )
+    options.images = options.images or 200
     config = classifier.config
     data, test = load_test(
         options.data, config.classes, fetch=options.download, size=config.image_size
@@ -131,6 +136,7 @@ def run(options: argparse.Namespace) -> int:
         if whole and record is not None and record.rendered:
             raise ValueError("--memories-from whole: what is rendered has no whole: leave it out")
         train = loading.training_images(config, fetch=options.download, whole=whole)
+        memory = min(memory, len(train))
         agreed = redrawn_agreements(
             classifier,
             queries,

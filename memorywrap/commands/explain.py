@@ -22,7 +22,7 @@ from memorywrap.commands.shared import (
 )
 from memorywrap.data.sets import data_names, load_test
 from memorywrap.explanation.baselines import BASELINES, DEFAULT
-from memorywrap.explanation.explanation import Explanation
+from memorywrap.explanation.explanation import MOST_STEPS, Explanation
 from memorywrap.explanation.figures import (
     enlarged,
     figure_parts,
@@ -86,6 +86,10 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("expected images, or --data NAME")
     if options.most < 1:
         raise ValueError(f"--most: expected at least 1, received {options.most}")
+    if options.steps is not None and not 1 <= options.steps <= MOST_STEPS:
+        raise ValueError(f"--steps: expected 1 to {MOST_STEPS}, received {options.steps}")
+    if options.steps is not None and options.method != INTEGRATED_GRADIENTS:
+        raise ValueError(f"--steps: only the method {INTEGRATED_GRADIENTS} goes by steps")
     classifier = load(options)
     if not classifier.has_memory:
         raise ValueError("this model has no memory, so there is nothing to explain")

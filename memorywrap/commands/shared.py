@@ -114,6 +114,12 @@ def model_name(options: argparse.Namespace) -> str:
 def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Namespace) -> Prediction:
     """As the page and its endpoints answer."""
     image = read_image(name)
+    if options.crop:
+        left, top, right, bottom = options.crop
+        if left < 0 or top < 0 or right > image.width or bottom > image.height:
+            raise ImageError(
+                f"The crop lies outside the image, which is {image.width} x {image.height} pixels."
+            )
     box = tuple(options.crop or classifier.suggest_box(image))
     if options.without and not classifier.has_memory:
         raise ValueError("--without: this model has no memory samples to do without")

@@ -10,8 +10,14 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.commands.shared import add_checkpoint, add_input, load, model_name, predict
-from memorywrap.edits import edited, parsed
+from memorywrap.commands.shared import (
+    add_checkpoint,
+    add_input,
+    load,
+    model_name,
+    predict,
+)
+from memorywrap.edits import KINDS, edited, parsed
 from memorywrap.images import ImageError
 from memorywrap.loading import DRAWN_FROM, random_bank, training_images
 from memorywrap.prediction import Prediction
@@ -48,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     if options.redraws < 0:
         raise ValueError(f"--redraws: expected 0 or more, received {options.redraws}")
+    if options.edit and options.redraws:
+        raise ValueError("--redraws: not with --edit, which has redraw=SEED")
     classifier = load(options)
     try:
         prediction = predict(classifier, options.image, options)
@@ -93,7 +101,10 @@ def _edited(
 
 
 def _edit(text: str) -> dict[str, Any]:
-    kind, _, value = text.partition("=")
+    kind, equals, value = text.partition("=")
+    if not equals or kind not in KINDS:
+        kinds = ", ".join(KINDS)
+        raise ValueError(f"--edit: expected KIND=VALUE with one of {kinds}, received {text!r}")
     if kind == "add":
         file, _, label = value.rpartition("=")
         return {kind: {"image": file, "label": label}}

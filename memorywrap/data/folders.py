@@ -145,12 +145,10 @@ def _read(folder: Path, classes: tuple[str, ...], size: int) -> tuple[Split, set
     )
     labels, unread = tensors["labels"], tensors["unread"].tolist()
     if unread:
-        names = ", ".join(str(files[index][0].relative_to(folder)) for index in unread[:_NAMED])
-        more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
-        why = _why(files[unread[0]][0])
-        _log.warning(
-            "%s: skipped %d unreadable files: %s%s. %s", folder, len(unread), names, more, why
-        )
+        paths = [files[index][0] for index in unread[:_NAMED]]
+        named = "; ".join(f"{path.relative_to(folder)} ({_why(path)})" for path in paths)
+        more = f"; and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+        _log.warning("%s: skipped %d unreadable files: %s%s", folder, len(unread), named, more)
     counts = labels.bincount(minlength=len(classes)).tolist()
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if empty:

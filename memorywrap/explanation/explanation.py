@@ -20,6 +20,8 @@ from memorywrap.prediction import PatchCounterfactual, Prediction
 # Modules whose methods are offered: importing them registers those.
 OFFERED = (integrated_gradients, captum_methods)
 
+MOST_STEPS = 200  # that are taken where a number of steps is asked for from outside
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:

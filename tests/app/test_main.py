@@ -86,6 +86,12 @@ def test_what_is_wrong_at_the_start_is_one_sentence(tmp_path):
         used = run("--port", port)
     assert used.returncode == 2 and f"port {port}" in used.stderr
     assert "Traceback" not in used.stderr
+    for arguments, said in (
+        (("--port", "99999"), "expected 1 to 65535"),
+        (("--checkpoints", str(tmp_path / "none")), "there is no folder"),
+    ):
+        wrong = run(*arguments)
+        assert wrong.returncode == 2 and said in wrong.stderr and "Loading" not in wrong.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -97,6 +97,7 @@ def test_a_bad_picture_does_not_hold_up_the_others(run, folder):
         ([], "expected images, or --data NAME"),
         (["PICTURES", "--data", "svhn"], "expected images, or --data NAME"),
         (["PICTURES", "--most", "0"], "--most: expected at least 1, received 0"),
+        (["PICTURES", "--method", "saliency", "--steps", "5"], "only the method integrated_gradients"),
         (["PICTURES", "--label", "violet"], "--label: expected one of red, green, blue"),
         (["PICTURES/red", "PICTURES", "--sort", "trust"], "does not tell the trust"),
         (["PICTURES/red/0.png", "--wrong"], "choose among several images"),

@@ -269,6 +269,30 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(run, photo, tmp
     assert_one_sentence(err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("whatif", "--edit", "foo=4"), "--edit: expected KIND=VALUE with one of remove, restore"),
+        (("whatif", "--edit", "redraw"), "received 'redraw'"),
+        (("whatif", "--edit", "redraw=1", "--redraws", "3"), "--redraws: not with --edit"),
+        (("explain", "--out", "OUT", "--steps", "201"), "--steps: expected 1 to 200, received 201"),
+        (("classify", "--crop", "0", "0", "9999", "9999"), "The crop lies outside the image"),
+        (("explain", "--out", "OUT", "--crop", "-1", "0", "9", "9"), "The crop lies outside the image"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_guessed_is_one_sentence(run, photo, tmp_path, arguments, said):
+    command, *rest = (one.replace("OUT", str(tmp_path / "out")) for one in arguments)
+    code, out, err = run(command, photo, *rest)
+    assert (code, out) == (2, "") and said in err
+    assert_one_sentence(err)
+
+
+def test_only_some_images_are_asked_where_that_was_meant(run):
+    code, _, err = run("evaluate", "--data", "digits", "--images", "5")
+    assert code == 2 and "--images: of --explanations" in err
+    assert_one_sentence(err)
+
+
 def test_steps_below_one_are_refused(run, photo, tmp_path):
     code, _, err = run("explain", photo, "--out", str(tmp_path / "x"), "--steps", "0")
     assert code == 2 and "step" in err

@@ -44,11 +44,13 @@ def test_a_folder_without_a_test_part_is_split_the_same_way_every_time(tmp_path)
 def test_unreadable_files_are_named_counted_and_skipped_also_from_the_cache(tmp_path, caplog):
     write_images(tmp_path / "pets", {"cat": 10, "dog": 10})
     (tmp_path / "pets/cat/broken.png").write_bytes(b"not an image")
+    (tmp_path / "pets/cat/empty.png").write_bytes(b"")
     for _ in range(2):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             data = load_data(f"folder:{tmp_path / 'pets'}")
-        assert "skipped 1 unreadable files: cat/broken.png" in caplog.text
+        assert "skipped 2 unreadable files: cat/broken.png (The file is not" in caplog.text
+        assert "; cat/empty.png (" in caplog.text
         assert len(data.train) + len(data.test) == 20
 
 

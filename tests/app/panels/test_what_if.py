@@ -12,7 +12,7 @@ from app.models import Models
 from app.panels.what_if import WhatIf, html
 from app.session import Session, Subject
 from app.story import Story
-from memorywrap.edits import MOST
+from memorywrap.edits import MOST, Edit
 
 
 @pytest.fixture
@@ -116,6 +116,14 @@ def test_without_an_answer_there_is_nothing_to_edit(panel):
     empty = Session()
     assert "no answer yet" in ask(panel, empty, remove=1)[panel._story.notice]
     assert "whole memory is shown here" in panel.shows(None)[panel.html]
+
+
+def test_of_what_came_before_the_memory_was_drawn_anew_nothing_is_told():
+    prediction = tiny.classifier(memory=20).predict(tiny.picture())
+    edits = (Edit("remove", 3), Edit("redraw", 1), Edit("remove", 4))
+    shown = html(prediction, prediction, edits)
+    assert "Changed: memory drawn anew; no. 4 taken away." in shown
+    assert "no. 3 taken away; " in html(prediction, prediction, (edits[0], edits[2]))
 
 
 def test_every_sample_says_what_it_is_and_weighs():
