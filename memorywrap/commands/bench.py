@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from memorywrap.commands.page import program
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(
             "bench times models of pixels: for taught ones there is `python -m bench.teaching`"
         )
+    print("Timing answers and explanations, which takes a minute or two …", file=sys.stderr)
     report = bench(classifier, repeats=options.repeats, batches=options.batches)
     if options.http:
         report.milliseconds |= _times_of_the_page(options.checkpoint, options.repeats)
