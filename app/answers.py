@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from app.lanes import Busy
 from app.models import Models
 from app.uploads import ArgumentError, checked_box
 from memorywrap import (
@@ -28,6 +29,7 @@ METHODS = tuple(methods())
 
 # Pictures that are whole in memory at the same time, however many wait: a photograph takes megabytes.
 _READING = threading.BoundedSemaphore(8)
+_PATIENCE = 30  # seconds that one waits for it
 
 Read = Callable[[], Image.Image]  # the picture, once all else has been found in order
 
@@ -126,14 +128,23 @@ def edited(
     return {"before": before.to_dict(name), "after": after.to_dict(name)}
 
 
+def _seen(models: Models, name: str, picture: Image.Image, crop: Any) -> Tensor:
+    """What the model sees of a picture, uint8 (3, size, size)."""
+    box = checked_box(crop, picture)
+    if box is None:
+        box = models.suggest_boxes(name, picture)[0]
+    return models.get(name).input(picture, box)
+
+
 def _predicted(models: Models, name: str, read: Read, crop: Any) -> Prediction:
     """The prediction for a part of a picture; the suggested square when none is given."""
-    with _READING:
-        picture = read()
-        box = checked_box(crop, picture)
-        if box is None:
-            box = models.suggest_boxes(name, picture)[0]
-    prediction = models.predict(name, picture, box)
+    if not _READING.acquire(timeout=_PATIENCE):
+        raise Busy(5)
+    try:
+        seen = _seen(models, name, read(), crop)
+    finally:
+        _READING.release()
+    prediction = models.predict_input(name, seen)
     refuse_plain(prediction.pixels)
     return prediction
 

@@ -168,7 +168,11 @@ class Guard:
         if not routes.fullmatch(path) or not _is_ours(path):
             known = [method for method, paths in _ROUTES.items() if paths.fullmatch(path)]
             if known and _is_ours(path):
-                raise Refused(405, f"This address answers {' and '.join(known)} alone.")
+                raise Refused(
+                    405,
+                    f"This address answers {' and '.join(known)} alone.",
+                    (b"allow", ", ".join(known).encode()),
+                )
             raise Refused(404, "There is nothing here.")
         if scope["method"] == "POST" and _is_foreign(scope, headers):
             raise Refused(403, "Requests from other sites are not answered.")

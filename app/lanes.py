@@ -134,6 +134,7 @@ class Lane:
             taken = time.monotonic() - start
             self._seconds_each += 0.1 * (taken / len(batch) - self._seconds_each)
             self._seen(len(batch), taken)
+            del batch  # while it waits for the next one, nothing of this one stays
 
     def _next(self) -> list[_Item]:
         """The first item with all others of its kind that wait; none after `close`."""

@@ -25,7 +25,7 @@ from memorywrap import (
     Prediction,
     patch_counterfactual,
 )
-from memorywrap.devices import share_arenas, use_threads
+from memorywrap.devices import share_arenas, use_threads, use_threads_here
 from memorywrap.images import Box
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ _Result = TypeVar("_Result")
 _TOGETHER, _ANSWERS = 64, 1000
 _EXPLAINED, _MAPS = 8, 300
 _CHECKED = 20  # samples that a model is asked about before it counts as ready
+_NO_MEMORY = "This model has no memory, so there is nothing to explain by examples."
 _LOST = "The server has just lost its accelerator and goes on without it: please ask again."
 
 
@@ -70,13 +71,18 @@ class Models(Shelf):
             ModelError: as `get`.
             NotNow: too many wait, or a page that is being closed.
         """
-        return self.answers.submit(name, self.get(name).input(image, box)).result()
+        return self.predict_input(name, self.get(name).input(image, box))
+
+    def predict_input(self, name: str, pixels: torch.Tensor) -> Prediction:
+        """`predict` of what the model sees, uint8 (3, size, size)."""
+        return self.answers.submit(name, pixels).result()
 
     def suggest_boxes(self, name: str, image: Image.Image) -> list[Box]:
         """Squares of an image to classify, the first guess first.
 
         Raises:
             ModelError: as `get`.
+            NotNow: too many wait, or a page that is being closed.
         """
         return self.guesses.submit(name, image).result()
 
@@ -97,9 +103,7 @@ class Models(Shelf):
     ) -> Future[Explanation]:
         """`explain`, begun beside what is done next; cancelling it frees its place in the line."""
         if not classifier.has_memory:
-            raise ModelError(
-                "This model has no memory, so there is nothing to explain by examples."
-            )
+            raise ModelError(_NO_MEMORY)
         kind = ("explain", classifier, tuple(sorted(settings.items())))
         return self.maps.submit(kind, _readable(classifier, prediction))
 
@@ -117,13 +121,24 @@ class Models(Shelf):
         self, classifier: MemoryWrapClassifier, prediction: Prediction
     ) -> Future[PatchCounterfactual | None]:
         """`patch`, begun beside what is done next."""
+        if not classifier.has_memory:
+            raise ModelError(_NO_MEMORY)
         prediction = _readable(classifier, prediction)
         with self._explained:
             found = self._patches.get(prediction)
-            if found is None or found.cancelled() or (found.done() and found.exception()):
-                found = self.maps.submit(("patch", classifier, ()), prediction)
+            if found is None:
+                # Each by itself: nobody waits for another's.
+                found = self.maps.submit(("patch", classifier, prediction), prediction)
                 self._patches[prediction] = found
+                # One that failed holds on to what was asked: it is forgotten, and may be asked again.
+                asked = weakref.ref(prediction)
+                found.add_done_callback(lambda done: self._forget(asked, done))
         return found
+
+    def _forget(self, asked: weakref.ref[Prediction], done: Future[Any]) -> None:
+        prediction = asked()
+        if prediction is not None and (done.cancelled() or done.exception() is not None):
+            self._patches.pop(prediction, None)
 
     @staticmethod
     def _lane(
@@ -137,10 +152,14 @@ class Models(Shelf):
         return self._surely(name, lambda classifier: classifier.predict_inputs(inputs))
 
     def _guess(self, name: str, images: list[Image.Image]) -> list[list[Box]]:
-        torch.set_num_threads(1)  # of this thread: what it computes is too small for more
-        return self._surely(
-            name, lambda classifier: [classifier.suggest_boxes(image) for image in images]
-        )
+        def look(classifier: MemoryWrapClassifier) -> list[list[Box]]:
+            if classifier.finder is None:  # the model itself looks at hundreds of squares
+                with self._share_of_cores():
+                    return [classifier.suggest_boxes(image) for image in images]
+            use_threads_here(1, self._cores)  # the finder is too small for more
+            return [classifier.suggest_boxes(image) for image in images]
+
+        return self._surely(name, look)
 
     def _explain_together(
         self, kind: tuple[str, MemoryWrapClassifier, Any], asked: list[Any]
@@ -160,12 +179,12 @@ class Models(Shelf):
 
     @contextmanager
     def _share_of_cores(self) -> Iterator[None]:
-        """All cores for a batch alone, one half for each of two: threads that wait for one another on cores
-        that others use take half as much again."""
+        """All cores where nothing else is explained or waits for it as this begins, else a share of them:
+        threads that wait for one another on cores that others use take half as much again."""
         with self._explained:
             self._explaining += 1
-            share = self._cores // self._explaining
-        torch.set_num_threads(max(1, share))  # of this thread
+            among = self._explaining + (len(self.maps) > 0)
+        use_threads_here(max(1, self._cores // among), self._cores)
         try:
             yield
         finally:

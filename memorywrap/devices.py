@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import torch
 
 _M_ARENA_MAX = -8  # of malloc.h
+_HERE = threading.local()
 _CGROUP, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -71,6 +73,19 @@ def use_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: expected at least 1, received {threads}")
     torch.set_num_threads(threads or min(torch.get_num_threads(), available_cores()))
+
+
+def use_threads_here(threads: int, others: int) -> None:
+    """Compute with so many processor cores in the calling thread alone. torch gives a thread that begins to
+    compute as many as were asked for last, by whichever thread: `others` is what those are to have."""
+    if getattr(_HERE, "threads", None) == threads:
+        return
+    torch.get_num_threads()  # takes what a thread begins with, which would else come over it later
+    torch.set_num_threads(threads)
+    _HERE.threads = threads
+    after = threading.Thread(target=torch.set_num_threads, args=(others,))
+    after.start()
+    after.join()
 
 
 def share_arenas() -> None:

@@ -99,16 +99,14 @@ class _Search:
         """The fewest cells found that lead to the sample's class, in the fewest pieces."""
         # Looks in bfloat16 take half as long. What they lead to is looked at again in full precision, and
         # where it does not hold there, all of it is.
-        self.half = self.may_halve
-        found = self._fewest()
-        self.half = False
-        if found is None:
-            return None
-        verified = self._verified(*found)
-        if verified is None and self.may_halve:
+        for half in (True, False) if self.may_halve else (False,):
+            self.half = half
             found = self._fewest()
-            verified = found and self._verified(*found)
-        return verified
+            self.half = False
+            verified = None if found is None else self._verified(*found)
+            if verified is not None:
+                return verified
+        return None
 
     def _fewest(self) -> tuple[int, frozenset[int]] | None:
         """The alignment and its cells that lead to the sample's class, as they are looked at now."""

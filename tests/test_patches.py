@@ -56,7 +56,10 @@ def test_with_its_cells_the_answer_is_the_samples_class_and_without_any_one_it_i
             assert now.predicted != target
 
 
-def test_what_holds_in_bfloat16_alone_is_looked_for_in_full_precision(model, monkeypatch):
+@pytest.mark.parametrize("in_half", [(0, frozenset()), None])
+def test_what_does_not_hold_or_is_not_found_in_bfloat16_is_looked_for_in_full_precision(
+    model, monkeypatch, in_half
+):
     monkeypatch.setattr(patches, "bfloat16_pays", lambda device: True)
     prediction, patch = found(model)[0]
     search = patches._Search(model, prediction, patch.source)
@@ -64,7 +67,7 @@ def test_what_holds_in_bfloat16_alone_is_looked_for_in_full_precision(model, mon
 
     def wrong_in_half():
         looked.append(search.half)
-        return (0, frozenset()) if search.half else fewest()
+        return in_half if search.half else fewest()
 
     monkeypatch.setattr(search, "_fewest", wrong_in_half)
     again = search.run()

@@ -44,7 +44,7 @@ class PathCache:
         self.view = view
         self.most_bytes = most_bytes
         self._viewed: dict[bytes, Tensor] = {}  # sample key -> what is explained of it
-        self._lock = threading.Lock()  # of changes to `_rows` and its blocks
+        self._lock = threading.Lock()  # of what is kept
         # (start, step, with derivative) -> sample key -> row or rows (dim,)
         self._rows: dict[tuple[str, float, bool], dict[bytes, Tensor]] = {}
 
@@ -60,14 +60,17 @@ class PathCache:
         """What is explained of memory samples (samples, 3, height, width), remembered by their keys."""
         if self.view is None:
             return images
-        missing = [row for row, key in enumerate(keys) if key not in self._viewed]
+        with self._lock:
+            known = {key: self._viewed[key] for key in keys if key in self._viewed}
+        missing = [row for row, key in enumerate(keys) if key not in known]
         for part in (missing[at : at + _VIEWED] for at in range(0, len(missing), _VIEWED)):
             found = self.view(images[part])
-            self._viewed |= {keys[row]: one.clone() for row, one in zip(part, found, strict=True)}
-        view = torch.stack([self._viewed[key] for key in keys])
-        for key in list(self._viewed)[:-_MOST_VIEWED]:
-            self._viewed.pop(key, None)
-        return view
+            known |= {keys[row]: one.clone() for row, one in zip(part, found, strict=True)}
+        with self._lock:
+            self._viewed |= known
+            for key in list(self._viewed)[:-_MOST_VIEWED]:
+                del self._viewed[key]
+        return torch.stack([known[key] for key in keys])
 
     def embeddings(
         self, keys: Sequence[bytes], pixels: Tensor, start: str, steps: Sequence[float]

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from app import answers
+from app.lanes import Busy
 from app.models import Models
 
 
@@ -45,6 +46,14 @@ def test_of_many_pictures_few_are_in_memory_at_the_same_time(models, monkeypatch
         told = visitors.map(lambda _: answers.classified(models, "digits", read, None), range(12))
         assert len({one["predicted"] for one in told}) == 1
     assert most == 3
+
+
+def test_whoever_waits_too_long_for_others_pictures_is_told_when_to_come_back(models, monkeypatch):
+    monkeypatch.setattr(answers, "_READING", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(answers, "_PATIENCE", 0.01)
+    with answers._READING, pytest.raises(Busy, match="try again in 5 seconds"):
+        answers.classified(models, "digits", tiny.picture, None)
+    assert answers.classified(models, "digits", tiny.picture, None)["predicted"]
 
 
 def test_a_picture_that_cannot_be_read_leaves_its_place(models, monkeypatch):

@@ -65,7 +65,10 @@ def ask(method: str, path: str, app=echo, password: str = "", **options) -> http
     ],
 )
 def test_only_what_the_page_needs_exists(method, path, status):
-    assert ask(method, path).status_code == status
+    answer = ask(method, path)
+    assert answer.status_code == status
+    if path == "/v1/classify":
+        assert answer.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize(

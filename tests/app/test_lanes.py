@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -75,6 +76,22 @@ def test_with_two_threads_two_batches_are_under_way_and_both_end(made):
     assert (first.result(30), second.result(30)) == (0, 2)
     lane.close()
     assert all(not thread.is_alive() for thread in lane._threads)
+
+
+def test_while_it_waits_it_holds_nothing_of_what_was_done():
+    class Picture:
+        pass
+
+    lane = Lane("test", lambda kind, items: [None] * len(items), most=4, room=20)
+    picture = Picture()
+    gone = weakref.ref(picture)
+    lane.submit("kind", picture).result(30)
+    del picture
+    end = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert gone() is None
+    lane.close()
 
 
 def test_it_tells_how_many_come_first(made):

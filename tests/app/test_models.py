@@ -64,7 +64,9 @@ def test_closing_ends_the_warming_up_after_the_sample_it_is_at(models, monkeypat
     assert go_on.is_set() and len(warmed) == 1
 
 
-def test_one_batch_of_maps_has_all_cores_and_two_have_half_of_them_each(models, monkeypatch):
+def test_a_batch_of_maps_has_all_cores_and_one_that_begins_beside_it_has_half_of_them(
+    models, monkeypatch
+):
     monkeypatch.setattr(models, "_cores", 6)
     classifier = models.get("digits")
     threads, go_on = [], threading.Event()
@@ -97,9 +99,15 @@ def test_first_guesses_take_one_core_each_whatever_there_is(models, monkeypatch)
     monkeypatch.setattr(MemoryWrapClassifier, "suggest_boxes", suggest_boxes)
     own = torch.get_num_threads()
     torch.set_num_threads(3)
+    monkeypatch.setattr(models, "_cores", 3)
+    monkeypatch.setattr(MemoryWrapClassifier, "finder", property(lambda self: object()))
     try:
         assert models.suggest_boxes("digits", tiny.picture()) == [(0, 0, 8, 8)]
         assert threads == [1] and torch.get_num_threads() == 3
+        began = threading.Thread(target=lambda: threads.append(torch.get_num_threads()))
+        began.start()
+        began.join()
+        assert threads == [1, 3]  # a thread that begins to compute later has all of them
     finally:
         torch.set_num_threads(own)
 
@@ -118,9 +126,17 @@ def test_a_patch_is_looked_for_once_and_again_where_that_failed(models, monkeypa
     prediction = classifier.predict(tiny.picture())
     with pytest.raises(MemoryError):
         models.patch(classifier, prediction)
+    assert not models._patches  # whose traceback would hold on to the picture
     meanwhile = [models.patch_meanwhile(classifier, prediction) for _ in range(3)]
     assert [one.result(30) for one in meanwhile] == [None] * 3
     assert models.patch(classifier, prediction) is None and looked == [prediction] * 2
+
+
+def test_without_memory_no_patch_is_looked_for(models):
+    classifier = models.get("plain")
+    with pytest.raises(ModelError, match="no memory"):
+        models.patch(classifier, classifier.predict(tiny.picture()))
+    assert not models._patches
 
 
 @pytest.fixture

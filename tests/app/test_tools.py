@@ -127,4 +127,4 @@ def test_other_sites_and_large_requests_stay_outside(page):
         )
         assert (other.status_code, large.status_code, small.status_code) == (403, 413, 413)
         assert http.post("/mcp", json=call, headers=accept).status_code == 200
-        assert http.get("/mcp").status_code == 404
+        assert http.get("/mcp").status_code == 405

@@ -97,3 +97,17 @@ def test_what_cells_have_no_start_of_is_refused(second, layer, case):
         cell_gradients(layer, [case], PathCache(second), baseline="white")
     with pytest.raises(ValueError, match="at least 1"):
         cell_gradients(layer, [case], PathCache(second), baseline="mean", steps=0)
+
+
+def test_what_is_viewed_holds_where_others_forget_it_meanwhile():
+    pictures = torch.rand(2, 3, 8, 8)
+
+    def view(images):
+        cache._viewed.clear()  # as another thread does with many samples
+        return images + 1
+
+    cache = PathCache(lambda images: images, view=view)
+    first = cache.viewed([b"a"], pictures[:1])
+    both = cache.viewed([b"a", b"b"], pictures)
+    assert torch.equal(both, pictures + 1) and torch.equal(both[:1], first)
+    assert set(cache._viewed) == {b"a", b"b"}
