@@ -44,7 +44,7 @@ Passes = Generator[Pass, Tensor, Result]
 
 def chunk_size(device: torch.device) -> int:
     """Images encoded at once: bounds the memory that an explanation takes, whatever its steps."""
-    return 64 if device.type == "cpu" else 256
+    return 32 if device.type == "cpu" else 256
 
 
 def run(embed: Embed, explanations: Sequence[Passes[Result]]) -> list[Result]:
