@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             text = as_csv(rows) if report.suffix == ".csv" else as_html(rows, classes, title)
             report.write_text(text, encoding="utf-8")
-        answers = sum(row.prediction is not None for row in rows)
-        unread = f", {len(rows) - answers} of them not read" if answers < len(rows) else ""
-        print(f"{len(rows)} {'file' if len(rows) == 1 else 'files'}{unread}: {report}")
+        read = sum(row.prediction is not None for row in rows)
+        unread = f", {len(rows) - read} not read" if read < len(rows) else ""
+        print(f"{read} {'picture' if read == 1 else 'pictures'}{unread}: {report}")
     return 2 if any(row.prediction is None for row in rows) else 0

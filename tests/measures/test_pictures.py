@@ -106,6 +106,7 @@ def test_from_the_command_line(folder, tmp_path, capsys):
         cli.main([*asked, str(folder / CLASSES[1]), *model, "--report", str(tmp_path / "b.html")])
         == 2
     )
+    assert ", 1 not read: " in capsys.readouterr().out
     assert "<table" in (tmp_path / "b.html").read_text("utf-8")
     assert cli.main([*asked, *model, "--report", "a.txt"]) == 2
     assert "FILE.html, FILE.csv or FILE.parquet" in capsys.readouterr().err
