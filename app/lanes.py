@@ -55,7 +55,7 @@ class Lane:
     """A line of work and the threads that do it; thread-safe.
 
     Args:
-        name: of the thread.
+        name: of the threads.
         work: (kind, items) -> their results in order. It is called with items of one kind.
         most: items that are done together.
         room: items that may wait.

@@ -76,6 +76,13 @@ def _class(name: Any, classifier: MemoryWrapClassifier) -> int:
     return list(classes).index(name)
 
 
+def standing(edits: Iterable[Edit]) -> list[Edit]:
+    """Those that count, from the last redraw on: nothing is left of what came before."""
+    listed = list(edits)
+    redraws = [place for place, edit in enumerate(listed) if edit.kind == "redraw"]
+    return listed[redraws[-1] if redraws else 0 :]
+
+
 def edited(
     classifier: MemoryWrapClassifier, edits: Iterable[Edit], redraw: Redraw | None = None
 ) -> MemoryBank:
@@ -91,9 +98,8 @@ def edited(
     Raises:
         ValueError: an edit that cannot be made, in one sentence, such as one that leaves no sample.
     """
-    bank, listed = classifier.require_bank(), list(edits)
-    redraws = [place for place, edit in enumerate(listed) if edit.kind == "redraw"]
-    for edit in listed[redraws[-1] if redraws else 0 :]:  # nothing is left of what came before
+    bank = classifier.require_bank()
+    for edit in standing(edits):
         bank = classifier.completed(_edited(classifier, bank, edit, redraw))
     return bank
 

@@ -103,7 +103,10 @@ class _Search:
             self.half = half
             found = self._fewest()
             self.half = False
-            verified = None if found is None else self._verified(*found)
+            if found is None:
+                continue
+            at, cells = found
+            verified = self._verified(at, self._pruned(at, cells) if half else cells)
             if verified is not None:
                 return verified
         return None
@@ -243,9 +246,7 @@ class _Search:
             cells = self._pruned(at, fewer[int(margins.argmax())])
 
     def _verified(self, at: int, cells: frozenset[int]) -> PatchCounterfactual | None:
-        """The result without what is not needed, where the model by itself answers the changed picture so."""
-        if self.may_halve:
-            cells = self._pruned(at, cells)
+        """The result, where the model by itself answers the changed picture so."""
         (answer,) = self.classifier.predict_inputs([self._picture(at, cells)], self.bank)
         if answer.predicted != self.target:
             return None

@@ -14,7 +14,7 @@ from app.story import ANSWER, PRIVATE, Story, Updates
 from app.uploads import ArgumentError, speaks
 from memorywrap import MemoryBank, Prediction, flip_set
 from memorywrap.bank import bank_picture
-from memorywrap.edits import MOST, Edit, parsed
+from memorywrap.edits import MOST, Edit, parsed, standing
 from memorywrap.explanation.figures import full_colour, overlay
 
 _COLUMNS = 20  # samples in a row of the picture that all thumbnails are cut from
@@ -158,8 +158,6 @@ def sprite(bank: MemoryBank) -> str:
 def html(before: Prediction, after: Prediction, edits: tuple[Edit, ...]) -> str:
     """Both answers side by side, what can be edited, and the whole memory."""
     bank = after.require_bank()
-    redraws = [place for place, edit in enumerate(edits) if edit.kind == "redraw"]
-    edits = edits[redraws[-1] if redraws else 0 :]  # nothing is left of what came before
     samples = [
         {
             **after.memory(index),
@@ -178,7 +176,7 @@ def html(before: Prediction, after: Prediction, edits: tuple[Edit, ...]) -> str:
         left=int(bank.available.sum()),
         heaviest=max(sample["weight"] for sample in samples),
         rows=-(-len(bank) // _COLUMNS),
-        edits=[_in_words(edit, after.classes) for edit in edits],
+        edits=[_in_words(edit, after.classes) for edit in standing(edits)],
         classes=after.classes,
         columns=_COLUMNS,
     )
