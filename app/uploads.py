@@ -24,7 +24,7 @@ from PIL import Image
 from app.cage import decoded
 from app.lanes import NotNow
 from app.shelf import ModelError
-from memorywrap.images import MAX_BYTES, Box, ImageError
+from memorywrap.images import MAX_BYTES, Box, ImageError, check_inside
 
 _log = logging.getLogger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -195,10 +195,7 @@ def checked_box(crop: Any, image: Image.Image) -> Box | None:
     left, top, right, bottom = (round(value) for value in crop)
     if right <= left or bottom <= top:
         raise ImageError("The crop is empty: right has to be over left, and bottom over top.")
-    if left < 0 or top < 0 or right > image.width or bottom > image.height:
-        raise ImageError(
-            f"The crop lies outside the image, which is {image.width} x {image.height} pixels."
-        )
+    check_inside((left, top, right, bottom), image)
     return (left, top, right, bottom)
 
 

@@ -74,6 +74,19 @@ def to_input(image: Image.Image, size: int, box: Box | None = None) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def check_inside(box: Box, image: Image.Image) -> None:
+    """Refuses a part that an image does not have.
+
+    Raises:
+        ImageError: left, top, right or bottom lies outside.
+    """
+    left, top, right, bottom = box
+    if left < 0 or top < 0 or right > image.width or bottom > image.height:
+        raise ImageError(
+            f"The crop lies outside the image, which is {image.width} x {image.height} pixels."
+        )
+
+
 def refuse_plain(pixels: Tensor) -> None:
     """What is one plain colour to the model has nothing to classify, such as white strokes on a
     transparent ground, which is laid on white.

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.images import ImageError, read_image, refuse_plain
+from memorywrap.images import ImageError, check_inside, read_image, refuse_plain
 from memorywrap.loading import load_classifier
 from memorywrap.measures.pictures import Row, files_in, label_of
 from memorywrap.prediction import Prediction
@@ -115,11 +115,7 @@ def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Names
     """As the page and its endpoints answer."""
     image = read_image(name)
     if options.crop:
-        left, top, right, bottom = options.crop
-        if left < 0 or top < 0 or right > image.width or bottom > image.height:
-            raise ImageError(
-                f"The crop lies outside the image, which is {image.width} x {image.height} pixels."
-            )
+        check_inside(options.crop, image)
     box = tuple(options.crop or classifier.suggest_box(image))
     if options.without and not classifier.has_memory:
         raise ValueError("--without: this model has no memory samples to do without")
