@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from memorywrap.caching import cached_property
 from memorywrap.images import to_pil
 
 

@@ -8,11 +8,12 @@ exposure; Hendrycks et al., arXiv 1812.04606).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from memorywrap.caching import cached_property
 
 REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
 

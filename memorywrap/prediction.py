@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from memorywrap.bank import MemoryBank
+from memorywrap.caching import cached_property
 from memorywrap.trust import TrustGauge, signals
 
 

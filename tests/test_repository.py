@@ -32,6 +32,7 @@ CODE = [
 LIBRARY = sorted((ROOT / "memorywrap").rglob("*.py"))
 # The rooms from the bottom up: each may import itself and those before it, none after it.
 ORDER = (
+    "caching",
     "decoding",
     "images",
     "devices",
