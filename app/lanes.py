@@ -87,10 +87,16 @@ class Lane:
         return len(self._waiting)
 
     def ahead(self, result: Future) -> int:
-        """How many items wait before that of a future; 0 where it waits no more."""
+        """How many other things wait before that of a future, each counted once however much is asked about
+        it; 0 where it waits no more."""
         with self._change:
-            futures = [item.result for item in self._waiting]
-        return futures.index(result) if result in futures else 0
+            waiting = [(item.result, id(item.what)) for item in self._waiting]
+        before: set[int] = set()
+        for future, what in waiting:
+            if future is result:
+                return len(before - {what})
+            before.add(what)
+        return 0
 
     def submit(self, kind: Hashable, what: Any) -> Future:
         """Put an item into the line. Cancelling its future takes it out again.

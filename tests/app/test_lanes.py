@@ -103,6 +103,17 @@ def test_it_tells_how_many_come_first(made):
     assert [one.result() for one in results] == [0, 2, 4] and lane.ahead(results[2]) == 0
 
 
+def test_who_waits_is_counted_once_however_much_they_ask(made):
+    lane, worker = made(held=True)
+    occupied(lane, worker)
+    mine = [lane.submit(kind, 2) for kind in "ab"]
+    other = lane.submit("a", 1)
+    again = lane.submit("a", 2)
+    assert [lane.ahead(one) for one in (*mine, other, again)] == [0, 0, 1, 1]
+    worker.go_on.set()
+    assert [one.result(30) for one in (*mine, other, again)] == [4, 4, 2, 4]
+
+
 def test_one_that_fails_fails_alone(made):
     lane, worker = made(held=True)
     occupied(lane, worker)
