@@ -167,7 +167,8 @@ def _why(path: Path) -> str:
 
 
 def _decoded(files: list[tuple[Path, int]], what: str, size: int) -> Tensors:
-    check_fits(len(files), size)
+    # The whole folder is read, whatever is drawn from it then.
+    check_fits(len(files), size, "put fewer into the folder")
     images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     read = torch.ones(len(files), dtype=torch.bool)

@@ -257,13 +257,13 @@ def load_test(
     return data, _in_size(data.train if part == "train" else data.test, size)
 
 
-def check_fits(images: int, size: int) -> None:
-    """Raises DataError for more images of a side in pixels than are kept in memory."""
+def check_fits(images: int, size: int, advice: str) -> None:
+    """Raises DataError, which ends with the advice, for more images of a side in pixels than are kept in
+    memory."""
     most = MOST_BYTES // (3 * size * size)
     if images > most:
         raise DataError(
-            f"{images:,} images of {size} x {size} pixels do not fit: expected at most {most:,}: "
-            "give fewer, of a data set by --samples"
+            f"{images:,} images of {size} x {size} pixels do not fit: expected at most {most:,}: {advice}"
         )
 
 
@@ -271,7 +271,7 @@ def _in_size(split: Split, size: int | None) -> Split:
     """With images of that side in pixels."""
     if size is None or split.images.shape[-1] == size:
         return split
-    check_fits(len(split), size)
+    check_fits(len(split), size, "give fewer, by --samples")
     return replace(split, images=of_side(split.images, size))
 
 

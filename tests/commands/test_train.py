@@ -170,7 +170,15 @@ def test_other_data_is_enlarged_for_an_encoder_for_photographs(tmp_path, capsys,
     assert classifier.require_bank().images.shape == (8, 3, 224, 224)
     monkeypatch.setattr(sets, "MOST_BYTES", 9 * 3 * 224 * 224)
     assert cli.main([*arguments[:-1], str(tmp_path / "large"), "--data", "colours"]) == 2
-    assert "10 images of 224 x 224 pixels do not fit: expected at most 9" in capsys.readouterr().err
+    told = "10 images of 224 x 224 pixels do not fit: expected at most 9"
+    assert f"{told}: give fewer, by --samples" in capsys.readouterr().err
+    for number in range(10):
+        path = tmp_path / "own" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    own = ["--data", f"folder:{tmp_path / 'own'}", "--samples", "4"]
+    assert cli.main([*arguments[:-1], str(tmp_path / "none"), *own]) == 2
+    assert f"{told}: put fewer into the folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -91,6 +91,14 @@ def test_pictures_that_are_gone_are_asked_for_again(panel):
             teach._checked({"a": [0, 1], "b": [2, number]})
 
 
+@pytest.mark.parametrize(("count", "said"), [(2, True), (8, False)])
+def test_of_few_pictures_it_says_that_the_estimate_is_low(count, said):
+    classes = {"a": list(range(count)), "b": list(range(count, 2 * count + 3))}
+    labels = [0] * count + [1] * (count + 3)
+    told = teach._told(classes, labels, labels)
+    assert ("do better than they did" in told) == said
+
+
 def test_the_pictures_of_all_visitors_have_a_bound(monkeypatch):
     monkeypatch.setattr("app.own._OF_ALL", 100)
     monkeypatch.setattr(Album, "_all", weakref.WeakSet())
