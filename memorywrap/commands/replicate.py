@@ -14,7 +14,8 @@ from memorywrap.encoders import ENCODERS, PHOTO
 from memorywrap.training import replicate
 from memorywrap.training.few_shot import READERS
 from memorywrap.training.loop import Interrupted
-from memorywrap.training.replicate import SEEDS, TABLES
+from memorywrap.training.replicate import SEEDS
+from memorywrap.training.tables import TABLES, rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
         "recipe": options.recipe,
         "settings": [setting(text) for text in options.set],
     }
-    wanted = replicate.rows(options.table, variants=options.variants, samples=sizes, **changed)
-    table = replicate.rows(options.table, **changed)  # those not asked for now may have runs
+    wanted = rows(options.table, variants=options.variants, samples=sizes, **changed)
+    table = rows(options.table, **changed)  # those not asked for now may have runs
     folder = Path(options.out)
 
     def write(*_: Any) -> None:

@@ -17,8 +17,9 @@ from memorywrap.data.sets import DATA_SETS, DataSet, ImageData, Split
 from memorywrap.encoders import ENCODERS
 from memorywrap.training import replicate
 from memorywrap.training.recipes import overridden, recipe_for
-from memorywrap.training.replicate import PAPER, TABLES, Row, as_csv, markdown, results, rows
+from memorywrap.training.replicate import as_csv, markdown, results
 from memorywrap.training.runs import RunFolder
+from memorywrap.training.tables import PAPER, TABLES, Row, rows
 
 SETTINGS = ["--set", "batch=8", "--set", "memory=4", "--set", "epochs=1"]
 
