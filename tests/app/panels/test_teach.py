@@ -95,8 +95,9 @@ def test_pictures_that_are_gone_are_asked_for_again(panel):
 def test_of_few_pictures_it_says_that_the_estimate_is_low(count, said):
     classes = {"a": list(range(count)), "b": list(range(count, 2 * count + 3))}
     labels = [0] * count + [1] * (count + 3)
-    told = teach._told(classes, labels, labels)
+    told = teach._told(classes, labels, [1, *labels[1:]])
     assert ("do better than they did" in told) == said
+    assert "do better" not in teach._told(classes, labels, labels)  # than all of them
 
 
 def test_the_pictures_of_all_visitors_have_a_bound(monkeypatch):
