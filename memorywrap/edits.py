@@ -127,5 +127,10 @@ def _edited(
         of_class = bank.predicted == edit.value
         gone = of_class if edit.kind == "no_class" else ~of_class
     if not (bank.available & ~gone).any():
-        raise ValueError("No memory sample would be left: at least one must stay.")
+        why = {
+            "only_class": " What a sample is predicted as is asked of the memory as it stands now: none "
+            "is predicted in this class.",
+            "no_class": " All that are left are predicted in this class.",
+        }.get(edit.kind, "")
+        raise ValueError(f"No memory sample would be left: at least one must stay.{why}")
     return bank.without(gone.nonzero().flatten().tolist())

@@ -31,6 +31,7 @@ class WhatIf:
         )
         with self.fold:
             self.sprite = place()
+            self.notice = place()  # the page's own is out of sight from here
             self.html = place()
             self.sample = place()
         self.edit = gr.HTML(
@@ -40,14 +41,14 @@ class WhatIf:
             apply_default_css=False,
             elem_id="mw-edit",
         )
-        self.outputs = [self.sprite, self.html, self.sample]
+        self.outputs = [self.sprite, self.notice, self.html, self.sample]
 
     def shows(self, subject: Subject | None) -> Updates:
         prediction = None if subject is None else subject.prediction
         if subject is None or prediction is None or prediction.bank is None:
-            return {self.html: render("what_if_empty"), self.sample: ""}
+            return {self.html: render("what_if_empty"), self.sample: "", self.notice: ""}
         shown = html(prediction, subject.edited or prediction, subject.edits)
-        return {self.html: shown, self.sample: ""}
+        return {self.html: shown, self.sample: "", self.notice: ""}
 
     def wire(self) -> None:
         # The pictures of the memory are most of the page's bytes, and the same from answer to answer:
@@ -97,14 +98,14 @@ class WhatIf:
         the model sees as a sample with that label)."""
         story, subject = self._story, session.subject
         if subject is None or subject.prediction is None or subject.prediction.bank is None:
-            return story.refuse(session, "There is no answer yet to compare with.")
+            return self._refused(session, "There is no answer yet to compare with.")
         try:
             edits = self._after(subject, _single(asked))
         except ValueError as error:
-            return story.refuse(session, str(error))
+            return self._refused(session, str(error))
         answered = subject.with_edits(edits).answered(story.models)
         if answered.refusal:  # refused as a whole: the edits of before stay
-            return story.refuse(session, answered.refusal)
+            return self._refused(session, answered.refusal)
         session.edits[subject.model] = edits
         if not session.look_at(answered, instead_of=subject):  # something else is looked at by now
             return {story.session: session}
@@ -112,6 +113,10 @@ class WhatIf:
         assert after is not None
         pictures = {self.sprite: sprite(after.require_bank())}
         return {story.session: session, story.notice: "", **self.shows(answered), **pictures}
+
+    def _refused(self, session: Session, sentence: str) -> Updates:
+        """What was there before stays."""
+        return {self._story.session: session, self.notice: render("notice", sentence=sentence)}
 
     def _after(self, subject: Subject, asked: dict[str, Any]) -> tuple[Edit, ...]:
         ((name, value),) = asked.items()
@@ -200,8 +205,8 @@ def _in_words(edit: Edit, classes: Any) -> str:
         "remove": "no. {} taken away",
         "restore": "no. {} put back",
         "redraw": "memory drawn anew",
-        "only_class": "only memories of {}",
-        "no_class": "no memories of {}",
+        "only_class": "only memories predicted {}",
+        "no_class": "no memories predicted {}",
         "add": "your picture added as {}",
     }
     value = edit.value[1] if edit.kind == "add" else edit.value

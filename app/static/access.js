@@ -30,9 +30,15 @@
     if (!['Enter', 'Escape'].includes(key) || !target.matches('#mw-model input')) return;
     setTimeout(() => { if (document.activeElement === document.body) focus(one('#mw-model')); }, 50);
   }, true);
+  // An edit of the memory draws its panel anew.
+  const same = (button) => {
+    const index = button.closest('.mw-chosen')?.dataset.index;
+    return [`.mw-samples [data-index="${index}"]`, `.mw-edits [data-edit=${button.dataset.edit}]:enabled`, '.mw-edits button'];
+  };
   const inherit = () => {
     if (document.activeElement !== document.body || !last || shown(last)) return;
-    const heirs = region?.id === 'mw-input' ? HEIRS.map(one) : [];
+    const places = last.dataset.edit ? same(last) : region?.id === 'mw-input' ? HEIRS : [];
+    const heirs = places.map(one);
     const heir = [...heirs, region].find(shown);
     if (heir) focus(heir);
   };

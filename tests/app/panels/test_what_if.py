@@ -94,7 +94,7 @@ def test_edits_stay_for_the_next_picture_of_that_model_alone(panel, session):
 )
 def test_what_cannot_be_done_is_refused_and_changes_nothing(panel, session, asked):
     refused = panel.asked(session, asked)
-    assert "mw-notice" in refused[panel._story.notice] and panel.html not in refused
+    assert "mw-notice" in refused[panel.notice] and panel.html not in refused  # seen from there
     assert kinds(session) == []
 
 
@@ -103,7 +103,7 @@ def test_a_list_of_edits_ends_somewhere(panel, session):
         session.edits["digits"] = (*session.edits.get("digits", ()), *_edits())
     session.look_at(session.subject.with_edits(()))
     refused = ask(panel, session, remove=1)
-    assert "undo some" in refused[panel._story.notice]
+    assert "undo some" in refused[panel.notice]
 
 
 def _edits():
@@ -114,7 +114,7 @@ def _edits():
 
 def test_without_an_answer_there_is_nothing_to_edit(panel):
     empty = Session()
-    assert "no answer yet" in ask(panel, empty, remove=1)[panel._story.notice]
+    assert "no answer yet" in ask(panel, empty, remove=1)[panel.notice]
     assert "whole memory is shown here" in panel.shows(None)[panel.html]
 
 
