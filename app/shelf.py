@@ -161,10 +161,10 @@ class Shelf:
                     wanted = (
                         "is being downloaded, please try again in a minute."
                         if entry.fetching.locked()
-                        else "has to be downloaded first, with the button that the page has beside it."
+                        else "has to be downloaded first, with the button at the top of the page."
                     )
                     raise ModelError(
-                        f"The model {name} has no memory bank yet: its data set {wanted}"
+                        f"The model {self.config(name).title} has no memory yet: its data set {wanted}"
                     )
                 try:
                     entry.classifier = self._loaded(entry.folder)

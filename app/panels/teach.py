@@ -38,7 +38,7 @@ class Teach:
     def __init__(self, story: Story) -> None:
         self._story = story
         with gr.Accordion("Teach it your own classes", open=False, elem_id="mw-teach"):
-            self.desk = scripted("teach", "media", missing=None)
+            self.desk = scripted("teach", "media", missing=None, over=None)
             self.result = place()
             self.save = gr.DownloadButton("Save your model (zip)", size="sm", visible=False)
 
@@ -59,6 +59,7 @@ class Teach:
             show_progress_on=self.result,
             **{**PRIVATE, **_AT_ONCE, "show_progress": "full"},
         )
+        done.then(lambda: gr.HTML(over=secrets.token_hex(4)), outputs=self.desk, **PRIVATE)
         # The picture on the page is answered by the new model.
         story.on(done.success, self.ask_new_model, [story.model], concurrency_limit=4)
         self.desk.stay(

@@ -10,7 +10,9 @@ const chosen = () => JSON.parse(props.value);
 const memories = new Map(); // address -> thumbnail and predicted class, by promise
 const UNSEEN = { address: '', predicted: '' }; // a memory that cannot be had now
 let values = []; // by REPORT.columns
+let asked = null; // the model that the table is of
 let running = 0;
+let summed = 0;
 
 function cell(row, content, className = '') {
   const made = row.insertCell();
@@ -110,10 +112,11 @@ async function one(picture, { model, classes }) {
 }
 
 function sum() {
-  const { classes } = chosen();
+  summed = Date.now();
+  const { classes } = asked;
   const labelled = values.filter((one) => one.label !== null && one.predicted !== null);
   const right = labelled.filter((one) => one.label === one.predicted).length;
-  find('.mw-sum').textContent = `${values.length} pictures${labelled.length
+  find('.mw-sum').textContent = `${values.length} picture${values.length === 1 ? '' : 's'}${labelled.length
     ? `, ${right} of ${labelled.length} that have a label told rightly (${((100 * right) / labelled.length).toFixed(1)} %)` : ''}.`;
   const confusion = find('.confusion');
   confusion.hidden = !labelled.length;
@@ -155,22 +158,25 @@ async function all(files) {
   if (running) return;
   const pictures = await picturesIn(files).catch(() => []);
   if (!pictures.length) { say('There are no pictures in it that this page can take.'); return; }
-  const asked = pictures.slice(0, MOST);
+  const taken = pictures.slice(0, MOST);
   const [number, model] = [Date.now(), chosen()];
+  if (values.length && model.model !== asked.model) actions.clear(); // a table is of one model
+  asked = model;
   [running, bar.value] = [number, 0];
-  say(asked.length < pictures.length ? `The first ${MOST} pictures are taken.` : '');
+  say(taken.length < pictures.length ? `The first ${MOST} pictures are taken.` : '');
   let [next, done] = [0, 0];
   const work = async () => {
-    while (next < asked.length && running === number) {
+    while (next < taken.length && running === number) {
       next += 1;
-      const { row, value } = await one(asked[next - 1], model);
+      const { row, value } = await one(taken[next - 1], model);
       if (running !== number) return;
       values.push(value);
+      row.hidden = table.wanted ? !table.wanted(row.dataset) : false;
       body.append(row);
       done += 1;
-      bar.value = done / asked.length;
-      say(`${done} of ${asked.length}`);
-      if (done % 20 === 1) sum();
+      bar.value = done / taken.length;
+      say(`${done} of ${taken.length}`);
+      if (Date.now() - summed > 500) sum();
       buttons();
     }
   };
@@ -206,11 +212,11 @@ const actions = {
     save([REPORT.columns.join(','), ...lines, ''].join('\n'), 'pictures.csv', 'text/csv');
   },
   report: () => {
-    const page = document.implementation.createHTMLDocument(`${chosen().title}: ${values.length} pictures`);
+    const page = document.implementation.createHTMLDocument(`${asked.title}: ${values.length} pictures`);
     const style = page.createElement('style');
     style.textContent = `body { font: 16px/1.4 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }\n${REPORT.css}`;
     const heading = page.createElement('h1');
-    heading.textContent = chosen().title;
+    heading.textContent = asked.title;
     const script = page.createElement('script');
     script.textContent = `${REPORT.script}\ntabled(document.body);`;
     page.head.append(style);
@@ -229,6 +235,9 @@ element.addEventListener('drop', (event) => {
   event.preventDefault();
   dropped(event.dataTransfer).then(all);
 });
+const tellName = () => { find('.mw-asked').textContent = chosen().title; };
+watch('value', tellName);
+tellName();
 HEADS.forEach((name) => {
   const head = document.createElement('th');
   head.scope = 'col';

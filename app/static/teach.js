@@ -1,9 +1,11 @@
 // Classes of one's own. Pictures are made small here and sent as they come; which belong to which class is told
 // when they are taught. value: JSON. Events: 'brought' {pictures: {number: data address}}, 'teach' {classes: {name:
 // [numbers]}}, 'stay', 'forget'. missing: JSON of the numbers that were told and are not on the server.
+// over: new when teaching has ended.
 const SIDE = 224;
 const [MOST_CLASSES, MOST_PICTURES, EACH_TIME, PAUSE] = [10, 400, 700_000, 200]; // of the third, letters
 const LARGEST_KEPT = 70_000; // bytes of a picture
+const LEARNING = 'It looks at the pictures and learns: this takes some seconds …';
 const [ATTEMPTS, STAYS] = [5, 600_000]; // to teach with what did not arrive; milliseconds
 const list = element.querySelector('.mw-classes');
 const status = element.querySelector('.mw-said');
@@ -97,6 +99,9 @@ async function takeAll(files) {
     unread += await take(one, inside);
   }
   tell(unread, pictures.length);
+  if (!status.textContent && !button('teach').disabled) {
+    say('The pictures are there: press Teach, and a model learns from them.');
+  }
 }
 
 function tell(unread, all) {
@@ -182,6 +187,7 @@ function thumb(picture) {
     one.pictures.splice(at, 1);
     history.push(() => { one.pictures.splice(at, 0, picture); });
     show();
+    (one.pictures[Math.min(at, one.pictures.length - 1)]?.thumb || one.item.querySelector('.mw-add')).focus();
   });
   return button;
 }
@@ -271,6 +277,7 @@ const actions = {
   zip: () => element.querySelector('.mw-zip').click(),
   undo: () => history.pop()?.(),
   forget: () => {
+    if (!confirm('Forget all classes, pictures and the model that was taught? This cannot be undone.')) return;
     [classes, history, unsent, isKnown] = [[], [], {}, false];
     clearTimeout(again);
     closeCamera(video);
@@ -288,15 +295,25 @@ function teach() {
     return;
   }
   closeCamera(video);
-  say('');
+  say(LEARNING);
+  button('teach').disabled = true;
   const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
   props.value = JSON.stringify({ classes: Object.fromEntries(told) });
   trigger('teach');
 }
 
+// It is over, whatever came of it.
+watch('over', () => {
+  ready();
+  if (status.textContent !== LEARNING) return;
+  say('');
+  document.querySelector('.mw-taught')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+});
+
 // What was taken away and put back, or has been here for too long, is sent again; at first it may be on its way.
 watch('missing', () => {
   if (!props.missing) return;
+  ready();
   attempts += 1;
   if (attempts > ATTEMPTS) { say('The pictures do not arrive: please press Teach again in some minutes.'); return; }
   say('Sending the pictures …');
@@ -310,6 +327,8 @@ watch('missing', () => {
   }
   again = setTimeout(teach, 500 * attempts);
 });
+
+addEventListener('beforeunload', (event) => { if (count()) event.preventDefault(); });
 
 // A model that the camera asks, or a table, is in use, though the page hears nothing of it.
 let acted = 0;

@@ -2,6 +2,7 @@
 function tabled(root) {
   const rows = () => [...root.querySelectorAll('.pictures tbody tr')];
   const only = (wanted) => {
+    root.wanted = wanted; // of rows that come later
     rows().forEach((row) => { row.hidden = !wanted(row.dataset); });
     root.querySelector('.all').hidden = rows().every((row) => !row.hidden);
   };

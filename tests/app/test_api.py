@@ -338,7 +338,7 @@ def test_upload_over_ten_megabytes_is_refused_with_a_reason(page):
         ((7,), "Unknown model"),
         ((None,), "Unknown model"),
         (("../digits",), "Unknown model"),
-        (("later",), "no memory bank yet"),
+        (("later",), "has no memory yet"),
         (("digits", "lime"), "integrated_gradients, saliency"),
         (("digits", "integrated_gradients", "red"), "white, black"),
         (("digits", "integrated_gradients", {"a": 1}), "white, black"),

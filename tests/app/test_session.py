@@ -86,7 +86,7 @@ def test_a_reason_stands_in_for_an_answer(models, file, tmp_path, monkeypatch):
     monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path))  # no data sets
     answered = Subject(file, "later").answered(models)
     assert answered.is_answered and answered.prediction is None
-    assert "no memory bank yet" in answered.refusal
+    assert "has no memory yet" in answered.refusal
     file.unlink()
     assert "no longer on the server" in Subject(file, "digits").answered(models).refusal
 

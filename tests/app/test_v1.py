@@ -129,7 +129,7 @@ def test_what_is_no_memory_is_said(client, path, model, message):
         ({"content": b"no picture"}, "not an image"),
         ({"files": {"file": ("a.png", b"x")}}, "a file called image"),
         ({"content": b"x", "params": {"model": "other"}}, "Unknown model"),
-        ({"content": b"x", "params": {"model": "later"}}, "no memory bank yet"),
+        ({"content": b"x", "params": {"model": "later"}}, "has no memory yet"),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
             "names no boundary",

@@ -84,7 +84,7 @@ def test_missing_memory_is_downloaded_with_progress_and_then_answers(visit, own_
     button = tab.locator("#mw-fetch")
     expect(button).to_be_hidden()
     choose_model(tab, "Later (no memory yet)")
-    expect(tab.locator("#mw-result")).to_contain_text("no memory bank yet")
+    expect(tab.locator("#mw-result")).to_contain_text("has no memory yet")
     expect(tab.locator("#mw-model-note")).to_contain_text("CIFAR-10, which is not on this server")
 
     publisher.online = False

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import tiny
+from driving import choose_model
 from PIL import Image
 
 from memorywrap.measures.pictures import COLUMNS
@@ -66,6 +67,26 @@ def test_a_zip_is_answered_counted_and_saved(visit, page):
     alone.get_by_role("button", name="file").click()
     files = alone.locator(".pictures tbody td:nth-child(2)").all_inner_texts()
     assert files == sorted(files) and alone.locator(".pictures img").count() > 10
+
+
+def test_a_table_is_of_one_model(visit):
+    tab = visit()
+    tab.get_by_text("Many pictures at once").click()
+    take = tab.locator(".mw-many input.mw-files")
+    rows = tab.locator(".mw-many .pictures tbody tr")
+    for names, count in ((NAMES[:1], 2), (NAMES[1:2], 4)):
+        take.set_input_files([a_zip(names)])
+        expect(rows).to_have_count(count)
+        expect(tab.locator(".mw-many progress")).to_be_hidden()
+    others = tab.locator("#mw-model input").input_value()
+    choose_model(tab, "Plain")
+    expect(tab.locator(".mw-many .mw-asked")).to_have_text("Plain")
+    with tab.expect_download() as saved:
+        tab.get_by_role("button", name="Save as a page").click()
+    assert f"<h1>{others}</h1>" in saved.value.path().read_text(encoding="utf-8")
+    take.set_input_files([a_zip(NAMES[:1])])
+    expect(rows).to_have_count(2)
+    expect(tab.locator(".mw-many .mw-sum")).to_contain_text("2 pictures")
 
 
 def test_it_can_be_cancelled_and_cleared(visit):

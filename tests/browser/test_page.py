@@ -230,7 +230,9 @@ def test_the_memory_is_edited_and_put_back(visit):
     tab.get_by_role("button", name="Take it away").press("Enter")
     gone = tab.locator(f".mw-samples [data-index='{number}']")
     expect(gone).to_have_class(re.compile("mw-gone"))
-    expect(gone).to_be_focused()  # the panel is drawn anew: who uses a keyboard stays where they were
+    expect(
+        gone
+    ).to_be_focused()  # the panel is drawn anew: who uses a keyboard stays where they were
     expect(tab.locator(".mw-whatif")).to_contain_text(f"no. {number} taken away")
     gone.click()
     tab.get_by_role("button", name="Put it back").click()

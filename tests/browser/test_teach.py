@@ -47,8 +47,13 @@ def fill(tab, count: int) -> None:
 def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     tab = visit()
     fill(tab, 3)
-    tab.get_by_role("button", name="Teach", exact=True).click()
+    teach = tab.get_by_role("button", name="Teach", exact=True)
+    teach.click()
+    expect(tab.locator(".mw-teach .mw-said")).to_contain_text("learns")
+    expect(teach).to_be_disabled()
     expect(tab.locator(".mw-taught")).to_contain_text("of 6")
+    expect(tab.locator(".mw-teach .mw-said")).to_be_empty()
+    expect(teach).to_be_enabled()
     expect(tab.locator("#mw-model input")).to_have_value("Yours: sea, grass")
     tab.locator("#mw-photo input[type=file]").set_input_files([picture(COLOURS["grass"], 9)])
     expect(tab.locator(".mw-card").first).to_contain_text("grass")
@@ -61,6 +66,10 @@ def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     file = saved.value.path()
     assert zipfile.is_zipfile(file)
     (lent,) = set(page.models._entries) - set(page.models.names)
+    tab.once("dialog", lambda asked: asked.dismiss())
+    tab.get_by_role("button", name="Forget everything").click()
+    expect(tab.locator(".mw-classes li")).to_have_count(2)
+    tab.once("dialog", lambda asked: asked.accept())
     tab.get_by_role("button", name="Forget everything").click()
     expect(tab.locator("#mw-model input")).not_to_have_value("Yours: sea, grass")
     expect(tab.locator(".mw-taught")).to_have_count(0)
@@ -71,10 +80,30 @@ def test_classes_are_taught_used_and_forgotten(visit, page, quick):
     for place, name in enumerate(COLOURS):
         expect(tab.get_by_label("Name of the class").nth(place)).to_have_value(name)
         expect(tab.locator(".mw-classes li").nth(place)).to_contain_text("3 pictures")
+    expect(tab.locator(".mw-teach .mw-said")).to_contain_text("press Teach")
     again = tab.locator(".mw-pictures button").first.evaluate("one => one.style.backgroundImage")
     with zipfile.ZipFile(file) as archive:
         kept = archive.read("pictures/sea/000.jpg")
     assert base64.b64encode(kept).decode() in again  # as it was, not pressed anew
+
+
+def test_what_is_not_saved_is_not_lost_without_a_question(visit):
+    tab = visit()
+    fill(tab, 2)
+    asked: list[str] = []
+
+    def stay(dialog):
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    tab.on("dialog", stay)
+    tab.close(run_before_unload=True)
+    tab.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    thumb = tab.locator(".mw-pictures button").nth(1)
+    thumb.focus()
+    thumb.press("Enter")  # the focus stays among the pictures
+    expect(tab.locator(".mw-pictures button").first).to_be_focused()
 
 
 def as_zip(path) -> dict:
