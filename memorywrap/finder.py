@@ -24,7 +24,9 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
 _MOST = 4  # squares that are looked at again
-_BELIEVED = 1.0  # log odds from which a further square is offered
+_BELIEVED = (
+    3.0  # log odds from which a further square is offered: with less, it is too often on no digit
+)
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
@@ -73,13 +75,12 @@ class Finder(nn.Module):
         thing. One at least, even where all are unlikely."""
         found = self._all_squares(image)
         found.sort(key=lambda square: -square[0])
-        apart: list[tuple[float, Box]] = []
-        for score, box in found[:_LOOKED_AT]:
-            if len(apart) < _MOST and all(_overlap(box, other) < _OVERLAP for _, other in apart):
-                apart.append((score, box))
+        apart = _apart(found[:_LOOKED_AT], _MOST)
         closer = self._closer(image, [box for _, box in apart])
         closer.sort(key=lambda square: -square[0])
-        return [box for rank, (score, box) in enumerate(closer) if rank == 0 or score > _BELIEVED]
+        # Looked at closely, two may have come to the same digit.
+        believed = [closer[0], *(square for square in closer[1:] if square[0] > _BELIEVED)]
+        return [box for _, box in _apart(believed, _MOST)]
 
     def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:
         """The best squares of each size, with their scores."""
@@ -135,6 +136,15 @@ class Finder(nn.Module):
 def _bonus(box: Box, image: Image.Image) -> float:
     """Added to the log odds of a square, for its size in the picture; 0 for the largest."""
     return _PREFER_LARGE * math.log2((box[2] - box[0]) / min(image.size))
+
+
+def _apart(squares: Sequence[tuple[float, Box]], most: int) -> list[tuple[float, Box]]:
+    """The first of those that overlap, so many at most."""
+    apart: list[tuple[float, Box]] = []
+    for score, box in squares:
+        if len(apart) < most and all(_overlap(box, other) < _OVERLAP for _, other in apart):
+            apart.append((score, box))
+    return apart
 
 
 def _overlap(one: Box, other: Box) -> float:

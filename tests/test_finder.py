@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from memorywrap import MemoryWrapClassifier
+from memorywrap import finder as finding
 from memorywrap.checkpoints.folder import FINDER, CheckpointError
 from memorywrap.finder import Finder
 from memorywrap.images import to_unit
@@ -66,6 +67,14 @@ def test_squares_are_inside_the_picture_and_of_different_things(finder, size) ->
         assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
         assert right - left == bottom - top
     assert len(set(squares)) == len(squares)
+
+
+def test_no_two_squares_come_to_the_same_thing(finder, monkeypatch) -> None:
+    monkeypatch.setattr(finding, "_BELIEVED", float("-inf"))
+    monkeypatch.setattr(
+        Finder, "_closer", lambda self, image, boxes: [(1.0, boxes[0])] * len(boxes)
+    )
+    assert len(finder.squares(noise(120, 80))) == 1
 
 
 @pytest.mark.parametrize(
