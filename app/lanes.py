@@ -90,7 +90,11 @@ class Lane:
         """How many other things wait before that of a future, each counted once however much is asked about
         it; 0 where it waits no more."""
         with self._change:
-            waiting = [(item.result, id(item.what)) for item in self._waiting]
+            waiting = [
+                (item.result, id(item.what))
+                for item in self._waiting
+                if not item.result.cancelled()
+            ]
         before: set[int] = set()
         for future, what in waiting:
             if future is result:

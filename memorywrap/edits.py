@@ -128,9 +128,10 @@ def _edited(
         gone = of_class if edit.kind == "no_class" else ~of_class
     if not (bank.available & ~gone).any():
         why = {
-            "only_class": " What a sample is predicted as is asked of the memory as it stands now: none "
-            "is predicted in this class.",
-            "no_class": " All that are left are predicted in this class.",
-        }.get(edit.kind, "")
-        raise ValueError(f"No memory sample would be left: at least one must stay.{why}")
+            "only_class": "none is predicted in this class by the memory as it stands now",
+            "no_class": "all that are left are predicted in this class",
+        }
+        raise ValueError(
+            f"No memory sample would be left: {why.get(edit.kind, 'at least one must stay')}."
+        )
     return bank.without(gone.nonzero().flatten().tolist())

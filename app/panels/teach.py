@@ -25,7 +25,7 @@ from memorywrap.images import to_input
 from memorywrap.training.teaching import ENCODER, Lesson, looked_at, teach
 
 _MOST_PICTURES = 400
-_FEW = 6  # pictures of a class below which each that is left out is missed
+_FEW = 6  # pictures of each class, on average, below which those that are left out are missed
 _PICTURE = re.compile(r"data:image/jpeg;base64,([A-Za-z0-9+/=]{1,100000})")
 _PROGRESS = gr.Progress()
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "mw-teach"}
@@ -179,7 +179,7 @@ def _told(classes: dict[str, list[int]], labels: list[int], answers: list[int]) 
         right=len(pictures) - len(wrong),
         all=len(pictures),
         wrong=wrong,
-        so_few=min(map(len, classes.values())) < _FEW,
+        so_few=len(pictures) < _FEW * len(classes),
     )
 
 

@@ -35,9 +35,9 @@ async function small(source) {
 // What is asked for once; again where that failed.
 function remembered(address, read) {
   if (!memories.has(address)) {
-    const asked = asking(address).then(read);
-    memories.set(address, asked);
-    asked.catch(() => memories.delete(address));
+    const found = asking(address).then(read);
+    memories.set(address, found);
+    found.catch(() => memories.delete(address));
   }
   return memories.get(address);
 }
@@ -116,7 +116,7 @@ function sum() {
   const { classes } = asked;
   const labelled = values.filter((one) => one.label !== null && one.predicted !== null);
   const right = labelled.filter((one) => one.label === one.predicted).length;
-  find('.mw-sum').textContent = `${values.length} picture${values.length === 1 ? '' : 's'}${labelled.length
+  find('.mw-sum').textContent = `${asked.title}: ${values.length} picture${values.length === 1 ? '' : 's'}${labelled.length
     ? `, ${right} of ${labelled.length} that have a label told rightly (${((100 * right) / labelled.length).toFixed(1)} %)` : ''}.`;
   const confusion = find('.confusion');
   confusion.hidden = !labelled.length;
@@ -171,7 +171,8 @@ async function all(files) {
       const { row, value } = await one(taken[next - 1], model);
       if (running !== number) return;
       values.push(value);
-      row.hidden = table.wanted ? !table.wanted(row.dataset) : false;
+      row.hidden = Boolean(table.wanted) && !table.wanted(row.dataset);
+      if (row.hidden) find('.all').hidden = false;
       body.append(row);
       done += 1;
       bar.value = done / taken.length;
@@ -223,7 +224,13 @@ const actions = {
     page.body.append(heading, ...[...table.children].map((one) => page.importNode(one, true)), script);
     save(`<!DOCTYPE html>\n${page.documentElement.outerHTML}`, 'pictures.html', 'text/html');
   },
-  clear: () => { values = []; body.replaceChildren(); say(''); buttons(); },
+  clear: () => {
+    [values, table.wanted] = [[], null];
+    body.replaceChildren();
+    find('.all').hidden = true;
+    say('');
+    buttons();
+  },
 };
 element.addEventListener('click', (event) => actions[event.target.closest('[data-do]')?.dataset.do]?.());
 element.querySelectorAll('input[type=file]').forEach((input) => input.addEventListener('change', async () => {
@@ -235,7 +242,7 @@ element.addEventListener('drop', (event) => {
   event.preventDefault();
   dropped(event.dataTransfer).then(all);
 });
-const tellName = () => { find('.mw-asked').textContent = chosen().title; };
+const tellName = () => { find('.mw-chosen-model').textContent = chosen().title; };
 watch('value', tellName);
 tellName();
 HEADS.forEach((name) => {

@@ -5,6 +5,7 @@
 const SIDE = 224;
 const [MOST_CLASSES, MOST_PICTURES, EACH_TIME, PAUSE] = [10, 400, 700_000, 200]; // of the third, letters
 const LARGEST_KEPT = 70_000; // bytes of a picture
+const READY = 'The pictures are there: press Teach, and a model learns from them.';
 const LEARNING = 'It looks at the pictures and learns: this takes some seconds …';
 const [ATTEMPTS, STAYS] = [5, 600_000]; // to teach with what did not arrive; milliseconds
 const list = element.querySelector('.mw-classes');
@@ -19,6 +20,7 @@ let sending = null;
 let attempts = 0;
 let again = null; // the next attempt
 let isKnown = false; // whether the server has anything
+let learning = null; // the result of before, while it learns
 
 const say = (words) => { status.textContent = words; };
 const full = () => say(`There is room for ${MOST_PICTURES} pictures: take some away first.`);
@@ -100,7 +102,7 @@ async function takeAll(files) {
   }
   tell(unread, pictures.length);
   if (!status.textContent && !button('teach').disabled) {
-    say('The pictures are there: press Teach, and a model learns from them.');
+    say(READY);
   }
 }
 
@@ -259,7 +261,8 @@ function ready() {
   const names = classes.map((one) => one.name.trim());
   const enough = classes.length >= 2 && classes.every((one) => one.pictures.length >= 2)
     && names.every(Boolean) && new Set(names).size === names.length;
-  button('teach').disabled = !enough;
+  button('teach').disabled = !enough || learning !== null;
+  if (!enough && status.textContent === READY) say('');
   button('undo').disabled = !history.length;
   button('forget').disabled = !classes.length && !isKnown;
 }
@@ -279,6 +282,7 @@ const actions = {
   forget: () => {
     if (!confirm('Forget all classes, pictures and the model that was taught? This cannot be undone.')) return;
     [classes, history, unsent, isKnown] = [[], [], {}, false];
+    say('');
     clearTimeout(again);
     closeCamera(video);
     trigger('forget');
@@ -296,7 +300,8 @@ function teach() {
   }
   closeCamera(video);
   say(LEARNING);
-  button('teach').disabled = true;
+  learning = [document.querySelector('.mw-taught')];
+  ready();
   const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
   props.value = JSON.stringify({ classes: Object.fromEntries(told) });
   trigger('teach');
@@ -304,15 +309,20 @@ function teach() {
 
 // It is over, whatever came of it.
 watch('over', () => {
+  if (!learning) return; // the pictures did not all arrive, and it is asked for again
+  const [before] = learning;
+  learning = null;
   ready();
-  if (status.textContent !== LEARNING) return;
+  if (document.activeElement === document.body) button('teach').focus({ preventScroll: true });
   say('');
-  document.querySelector('.mw-taught')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  const result = document.querySelector('.mw-taught');
+  if (result && result !== before) result.scrollIntoView({ block: 'nearest' });
 });
 
 // What was taken away and put back, or has been here for too long, is sent again; at first it may be on its way.
 watch('missing', () => {
   if (!props.missing) return;
+  learning = null;
   ready();
   attempts += 1;
   if (attempts > ATTEMPTS) { say('The pictures do not arrive: please press Teach again in some minutes.'); return; }

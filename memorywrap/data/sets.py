@@ -210,8 +210,8 @@ def load_data(
     data = record.load(Wanted(name.partition(":")[2], samples, seed, fetch, test, size))
 
     def in_size(data: ImageData) -> ImageData:
-        held_back = _in_size(data.test, size) if test else data.test
-        return replace(data, train=_in_size(data.train, size), test=held_back)
+        train = _in_size(data.train, size, "give fewer, by --samples")
+        return replace(data, train=train, test=_in_size(data.test, size) if test else data.test)
 
     if samples is None or record.rendered:
         return in_size(data)
@@ -267,11 +267,11 @@ def check_fits(images: int, size: int, advice: str) -> None:
         )
 
 
-def _in_size(split: Split, size: int | None) -> Split:
+def _in_size(split: Split, size: int | None, advice: str = "these cannot be had so large") -> Split:
     """With images of that side in pixels."""
     if size is None or split.images.shape[-1] == size:
         return split
-    check_fits(len(split), size, "give fewer, by --samples")
+    check_fits(len(split), size, advice)
     return replace(split, images=of_side(split.images, size))
 
 

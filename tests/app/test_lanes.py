@@ -110,6 +110,11 @@ def test_who_waits_is_counted_once_however_much_they_ask(made):
     other = lane.submit("a", 1)
     again = lane.submit("a", 2)
     assert [lane.ahead(one) for one in (*mine, other, again)] == [0, 0, 1, 1]
+    left = lane.submit("a", 3)
+    last = lane.submit("a", 4)
+    assert lane.ahead(last) == 3
+    left.cancel()
+    assert lane.ahead(last) == 2
     worker.go_on.set()
     assert [one.result(30) for one in (*mine, other, again)] == [4, 4, 2, 4]
 

@@ -78,15 +78,16 @@ def test_a_table_is_of_one_model(visit):
         take.set_input_files([a_zip(names)])
         expect(rows).to_have_count(count)
         expect(tab.locator(".mw-many progress")).to_be_hidden()
+    tab.locator(".mw-many .confusion button").first.click()  # of some of them
     others = tab.locator("#mw-model input").input_value()
     choose_model(tab, "Plain")
-    expect(tab.locator(".mw-many .mw-asked")).to_have_text("Plain")
+    expect(tab.locator(".mw-many .mw-chosen-model")).to_have_text("Plain")
     with tab.expect_download() as saved:
         tab.get_by_role("button", name="Save as a page").click()
     assert f"<h1>{others}</h1>" in saved.value.path().read_text(encoding="utf-8")
     take.set_input_files([a_zip(NAMES[:1])])
-    expect(rows).to_have_count(2)
-    expect(tab.locator(".mw-many .mw-sum")).to_contain_text("2 pictures")
+    expect(rows.locator("visible=true")).to_have_count(2)
+    expect(tab.locator(".mw-many .mw-sum")).to_contain_text("Plain: 2 pictures")
 
 
 def test_it_can_be_cancelled_and_cleared(visit):

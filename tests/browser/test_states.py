@@ -158,7 +158,7 @@ def test_model_whose_memory_is_missing_says_so_in_place_of_the_answer(visit):
     pick(tab, 0)
     tab.locator(".mw-card").first.wait_for()
     choose_model(tab, "Later (no memory yet)")
-    expect(tab.locator("#mw-result")).to_contain_text("no memory bank yet")
+    expect(tab.locator("#mw-result")).to_contain_text("has no memory yet")
     expect(tab.locator(".mw-card")).to_have_count(0)
     choose_model(tab, "Random")
     expect(tab.locator(".mw-card").first).to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import random
+import re
 import zipfile
 
 import numpy as np
@@ -118,17 +119,18 @@ def test_the_table_opens_its_pictures_which_can_be_moved(visit, quick):
     sea.locator("input[type=file]").set_input_files(strange)  # a mistake
     expect(sea).to_contain_text("4 pictures")
     tab.get_by_role("button", name="Teach", exact=True).click()
-    link = tab.get_by_role("button", name="that were taken for another class")
+    link = tab.get_by_role("button", name="taken for another class")
     link.click()
     shown = tab.locator(".mw-opened label")
     expect(shown.first).to_be_visible()
-    assert link.inner_text().startswith(f"Show the {shown.count()} ")
+    count = shown.count()
+    assert link.inner_text().startswith("Show the one " if count == 1 else f"Show the {count} ")
     shown.get_by_role("combobox", name="of sea").first.select_option("grass")
     expect(sea).to_contain_text("3 pictures")
     expect(tab.locator(".mw-classes li").nth(1)).to_contain_text("4 pictures")
     tab.get_by_role("button", name="Undo").click()
     expect(sea).to_contain_text("4 pictures")
-    cell = tab.get_by_role("button", name="pictures of grass called").first
+    cell = tab.get_by_role("button", name=re.compile("pictures? of grass called")).first
     cell.click()
     expect(shown).to_have_count(int(cell.inner_text()))
     shown.first.get_by_role("combobox").select_option("take away")
