@@ -137,7 +137,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], file: str = WEI
 def find(folder: str | Path) -> Path:
     """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub.
 
-    What cannot be such a name, as "./owner/name", is a path. So is "owner/name" where a folder "owner"
+    A run folder of training stands for the checkpoint in it. What cannot be such a name, as "./owner/name", is a path. So is "owner/name" where a folder "owner"
     is here: it is mistyped then, and the Hub is not asked.
 
     Raises:
@@ -145,7 +145,9 @@ def find(folder: str | Path) -> Path:
     """
     path = Path(folder)
     if path.is_dir():
-        return path
+        inside = path / "checkpoint"
+        is_run = not (path / WEIGHTS).exists() and (inside / CONFIG).exists()
+        return inside if is_run else path
     owner = path.parts[0]
     if _HUB_NAME.fullmatch(str(folder)) and owner != "checkpoints" and not Path(owner).is_dir():
         from huggingface_hub import snapshot_download

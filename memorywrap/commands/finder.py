@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from memorywrap import loading
+from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.commands.shared import add_machine
 from memorywrap.data.rendered import SAMPLES
 from memorywrap.data.scenes import compose_scenes
@@ -39,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     if not Path(options.checkpoint).is_dir():
         raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
-    classifier = loading.load_classifier(options.checkpoint, device=options.device)
+    folder = checkpoint.find(options.checkpoint)
+    classifier = loading.load_classifier(folder, device=options.device)
     if tuple(classifier.config.classes) != tuple("0123456789"):
         raise ValueError(
             "only where digits are can be learned: expected a model of the digits 0 to 9"
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         classifier.set_finder(finder)
-        classifier.save_pretrained(options.checkpoint)
+        classifier.save_pretrained(folder)
     found = guess_rates(classifier, compose_scenes(range(options.test_scenes), "test"))
     print(f"first guesses on {options.test_scenes} composed photographs: the answer is")
     for what, share in found.items():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from memorywrap import loading
+from memorywrap.checkpoints import folder as checkpoint
 from memorywrap.checkpoints.card import write_card
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import add_download, add_machine
@@ -51,11 +52,10 @@ def run(options: argparse.Namespace) -> int:
     use_threads(options.threads)
     if not Path(options.checkpoint).is_dir():
         raise ValueError(f"there is no checkpoint folder {options.checkpoint} to write into")
+    folder = checkpoint.find(options.checkpoint)
     if options.data in options.exam:
         raise ValueError("--exam: expected other images than those of --data")
-    classifier = loading.load_classifier(
-        options.checkpoint, device=options.device, fetch=options.download
-    )
+    classifier = loading.load_classifier(folder, device=options.device, fetch=options.download)
     if classifier.frozen.has_cells:
         raise ValueError(
             "a taught model has no trust gauge to fit: what is unlike everything known it tells by itself"
@@ -95,12 +95,12 @@ def run(options: argparse.Namespace) -> int:
     print(text)
     better = trust_report.is_better(report)
     classifier.config = replace(classifier.config, trust=gauge.to_dict() if better else None)
-    classifier.save_pretrained(options.checkpoint)
-    write_card(options.checkpoint)
+    classifier.save_pretrained(folder)
+    write_card(folder)
     if better:
-        print(f"{options.checkpoint} now says with each answer how likely it is right")
+        print(f"{folder} now says with each answer how likely it is right")
     else:
-        print(f"left out of {options.checkpoint}: it does not judge better than plain confidence")
+        print(f"left out of {folder}: it does not judge better than plain confidence")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -317,6 +318,20 @@ def test_a_local_folder_comes_before_the_hub(monkeypatch, tiny_checkpoint: Path)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
     monkeypatch.chdir(tiny_checkpoint.parent.parent)
     assert load(f"{tiny_checkpoint.parent.name}/tiny").config.title == "Tiny"
+
+
+def test_a_run_folder_stands_for_the_checkpoint_in_it(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text("{}")
+    shutil.copytree(tiny_checkpoint, tmp_path / "run/checkpoint")
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    found, expected = (
+        MemoryWrapClassifier.from_pretrained(folder, device="cpu").classify(images).logits
+        for folder in (tmp_path / "run", tiny_checkpoint)
+    )
+    assert torch.equal(found, expected)
 
 
 def test_a_hub_that_cannot_give_it_is_one_sentence(monkeypatch) -> None:
