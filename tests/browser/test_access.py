@@ -58,6 +58,16 @@ def test_arrow_keys_go_from_tab_to_tab(visit):
     expect(tab.locator(".mw-paper canvas")).to_be_visible()
 
 
+def test_a_list_closes_behind_who_tabs_on(visit):
+    tab = visit()
+    tab.get_by_text("Settings").click()
+    field = tab.get_by_label("How the maps are made")
+    field.focus()
+    expect(tab.get_by_role("listbox")).to_be_visible()
+    field.press("Tab")
+    expect(tab.get_by_role("listbox")).to_be_hidden()
+
+
 def test_answers_are_told_in_one_place_that_is_there_from_the_start(visit):
     tab = visit()
     place = tab.locator("#mw-status")
