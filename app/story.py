@@ -168,9 +168,11 @@ class Story:
             updates |= panel.shows(session.subject)
         return updates
 
-    def refuse(self, session: Session, sentence: str) -> Updates:
-        """What a person did is refused: what was looked at before stays."""
-        return {self.session: session, self.notice: render("notice", sentence=sentence)}
+    def refuse(self, session: Session, sentence: str, at: gr.HTML | None = None) -> Updates:
+        """What a person did is refused: what was looked at before stays. It is said at the picture, or
+        where they did it."""
+        said_at = self.notice if at is None else at
+        return {self.session: session, said_at: render("notice", sentence=sentence)}
 
     def place_notice(self) -> None:
         """Where refusals are said."""

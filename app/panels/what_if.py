@@ -98,14 +98,14 @@ class WhatIf:
         the model sees as a sample with that label)."""
         story, subject = self._story, session.subject
         if subject is None or subject.prediction is None or subject.prediction.bank is None:
-            return self._refused(session, "There is no answer yet to compare with.")
+            return story.refuse(session, "There is no answer yet to compare with.", self.notice)
         try:
             edits = self._after(subject, _single(asked))
         except ValueError as error:
-            return self._refused(session, str(error))
+            return story.refuse(session, str(error), self.notice)
         answered = subject.with_edits(edits).answered(story.models)
         if answered.refusal:  # refused as a whole: the edits of before stay
-            return self._refused(session, answered.refusal)
+            return story.refuse(session, answered.refusal, self.notice)
         session.edits[subject.model] = edits
         if not session.look_at(answered, instead_of=subject):  # something else is looked at by now
             return {story.session: session}
@@ -113,10 +113,6 @@ class WhatIf:
         assert after is not None
         pictures = {self.sprite: sprite(after.require_bank())}
         return {story.session: session, story.notice: "", **self.shows(answered), **pictures}
-
-    def _refused(self, session: Session, sentence: str) -> Updates:
-        """What was there before stays."""
-        return {self._story.session: session, self.notice: render("notice", sentence=sentence)}
 
     def _after(self, subject: Subject, asked: dict[str, Any]) -> tuple[Edit, ...]:
         ((name, value),) = asked.items()
