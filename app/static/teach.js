@@ -20,7 +20,8 @@ let sending = null;
 let attempts = 0;
 let again = null; // the next attempt
 let isKnown = false; // whether the server has anything
-let learning = null; // the result of before, while it learns
+let isLearning = false;
+let before = null; // the result that was there when it began to
 
 const say = (words) => { status.textContent = words; };
 const full = () => say(`There is room for ${MOST_PICTURES} pictures: take some away first.`);
@@ -261,7 +262,7 @@ function ready() {
   const names = classes.map((one) => one.name.trim());
   const enough = classes.length >= 2 && classes.every((one) => one.pictures.length >= 2)
     && names.every(Boolean) && new Set(names).size === names.length;
-  button('teach').disabled = !enough || learning !== null;
+  button('teach').disabled = !enough || isLearning;
   if (!enough && status.textContent === READY) say('');
   button('undo').disabled = !history.length;
   button('forget').disabled = !classes.length && !isKnown;
@@ -300,7 +301,7 @@ function teach() {
   }
   closeCamera(video);
   say(LEARNING);
-  learning = [document.querySelector('.mw-taught')];
+  [isLearning, before] = [true, document.querySelector('.mw-taught')];
   ready();
   const told = classes.map((one) => [one.name.trim(), one.pictures.map((picture) => picture.number)]);
   props.value = JSON.stringify({ classes: Object.fromEntries(told) });
@@ -309,9 +310,8 @@ function teach() {
 
 // It is over, whatever came of it.
 watch('over', () => {
-  if (!learning) return; // the pictures did not all arrive, and it is asked for again
-  const [before] = learning;
-  learning = null;
+  if (!isLearning) return; // the pictures did not all arrive, and it is asked for again
+  isLearning = false;
   ready();
   if (document.activeElement === document.body) button('teach').focus({ preventScroll: true });
   say('');
@@ -322,7 +322,7 @@ watch('over', () => {
 // What was taken away and put back, or has been here for too long, is sent again; at first it may be on its way.
 watch('missing', () => {
   if (!props.missing) return;
-  learning = null;
+  isLearning = false;
   ready();
   attempts += 1;
   if (attempts > ATTEMPTS) { say('The pictures do not arrive: please press Teach again in some minutes.'); return; }
