@@ -24,9 +24,8 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
 _MOST = 4  # squares that are looked at again
-_BELIEVED = (
-    3.0  # log odds from which a further square is offered: with less, it is too often on no digit
-)
+# Log odds from which a further square is offered: with less, it is too often on no digit.
+_BELIEVED = 3.0
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing

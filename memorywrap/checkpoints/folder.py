@@ -32,6 +32,7 @@ CONFIG, WEIGHTS, BANK, BANK_PICTURE, FAMILIARITY, FINDER = (
 # Tensors that a model may have learned beside its own weights, by file.
 Learned = dict[str, dict[str, Tensor]]
 
+IN_RUN = "checkpoint"  # where a run folder has its checkpoint
 _MOST_CONFIG = 5_000_000  # bytes
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -137,15 +138,16 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], file: str = WEI
 def find(folder: str | Path) -> Path:
     """The local folder of a checkpoint; a name "owner/name" that is no folder comes from the Hub.
 
-    A run folder of training stands for the checkpoint in it. What cannot be such a name, as "./owner/name", is a path. So is "owner/name" where a folder "owner"
-    is here: it is mistyped then, and the Hub is not asked.
+    A run folder of training stands for the checkpoint in it. What cannot be such a name, as
+    "./owner/name", is a path. So is "owner/name" where a folder "owner" is here: it is mistyped then,
+    and the Hub is not asked.
 
     Raises:
         CheckpointError: neither a folder nor a model of the Hub.
     """
     path = Path(folder)
     if path.is_dir():
-        inside = path / "checkpoint"
+        inside = path / IN_RUN
         is_run = not (path / WEIGHTS).exists() and (inside / CONFIG).exists()
         return inside if is_run else path
     owner = path.parts[0]

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memorywrap.checkpoints.folder import IN_RUN
 from memorywrap.measures.reports import blank_figure
 from memorywrap.training.recipes import Recipe
 
@@ -42,7 +43,7 @@ class RunFolder:
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder)
-        self.checkpoint = self.path / "checkpoint"
+        self.checkpoint = self.path / IN_RUN
 
     def prepare(self, config: dict[str, Any], needed_bytes: int) -> None:
         """Create the folder or check that it holds the same run, and that it can be written.
