@@ -16,7 +16,8 @@ from gradio import routes, state_holder
 from gradio.components import Component
 from gradio.context import get_blocks_context
 from gradio.data_classes import FileDataDict, ImageData
-from gradio.queueing import Queue
+from gradio.queueing import Event, Queue
+from gradio.server_messages import EventMessage
 
 from app.guard import Guard
 from app.uploads import NOT_UNDERSTOOD, refuse_foreign_files, sentence
@@ -127,13 +128,26 @@ class GuardedBlocks(gr.Blocks):
                 answer = f"Many people are asking right now: please try again in {wait} seconds."
             return success, answer, state
 
+        send = waiting.send_message
+
+        def send_to_who_is_known(event: Event, message: EventMessage) -> None:
+            # Gradio's queue stands still for good where one message finds nobody.
+            if event.session_hash in waiting.pending_messages_per_session:
+                send(event, message)
+
         waiting.push = push_with_a_sentence  # type: ignore[method-assign]
+        waiting.send_message = send_to_who_is_known  # type: ignore[assignment, method-assign]
         return self
 
 
 def _forget_unfetched(waiting: Queue) -> None:
-    """Drop what is known of answers that nobody fetched: Gradio forgets the oldest of the answers alone."""
+    """Drop what is known of answers that nobody fetched. Gradio forgets the oldest of the answers alone, be it
+    of somebody who still waits for it."""
     answers, events = waiting.pending_messages_per_session, waiting.pending_event_ids_session
+    if len(answers) >= answers.max_size:
+        asked = {event.session_hash for event in waiting.event_ids_to_events.values()}
+        if oldest := next((name for name in answers if name not in asked), None):
+            del answers[oldest]
     if len(events) > len(answers) + _CALLS:
         for name in [name for name in events if name not in answers]:
             del events[name]
