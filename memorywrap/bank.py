@@ -68,6 +68,13 @@ class MemoryBank:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        removed = len(self) - int(self.available.sum())
+        of_them = f", {removed} of them removed" if removed else ""
+        classes = len(self.labels.unique())
+        height, width = self.images.shape[2:]
+        return f"<MemoryBank: {len(self)} samples of {classes} classes, {height} x {width} pixels{of_them}>"
+
     @cached_property
     def keys(self) -> list[bytes]:
         """One short digest of the pixels per sample: what was computed for a sample alone can be

@@ -10,7 +10,7 @@ so each pair's term is what it adds to the similarity by which the sample got it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Correspondence:
 
     index: int
     similarity: float
-    terms: Tensor
+    terms: Tensor = field(repr=False)
     pairs: tuple[Pair, ...]
 
     @property

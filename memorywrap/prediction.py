@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +46,15 @@ class Prediction:
     model: str | None = None
     logits_without_its_class: Tensor | None = None
     familiarity: float | None = None
+
+    def __repr__(self) -> str:
+        """The answer in a line: all that it rests on would be pages of numbers."""
+        answer = f"{self.classes[self.predicted]}, probability {max(self.probabilities):.3f}"
+        trust = "" if self.trust is None else f", trust {self.trust:.3f}"
+        unlike = ", unlike everything known" if self.unlike else ""
+        memory = len(self.weights)
+        used = f", {len(self.used)} of {memory} memory samples used" if memory else ""
+        return f"<Prediction: {answer}{trust}{unlike}{used}>"
 
     @cached_property
     def probabilities(self) -> list[float]:
@@ -218,7 +227,7 @@ class PatchCounterfactual:
     cells: tuple[Cell, ...]
     shift: tuple[int, int]
     mirrored: bool
-    laid_over: Tensor
+    laid_over: Tensor = field(repr=False)
     prediction: Prediction
 
     grid: ClassVar[int] = GRID

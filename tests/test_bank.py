@@ -15,6 +15,12 @@ def bank() -> MemoryBank:
     return MemoryBank(images, labels, torch.randn(5, 4), predicted=torch.tensor([0, 1, 2, 0, 1]))
 
 
+def test_a_bank_is_shown_in_a_line(bank: MemoryBank) -> None:
+    size, classes = len(bank), len(bank.labels.unique())
+    assert repr(bank) == f"<MemoryBank: {size} samples of {classes} classes, 32 x 32 pixels>"
+    assert "pixels, 2 of them removed>" in repr(bank.without([0, 1]))
+
+
 def test_removing_keeps_every_index_and_asks_for_new_predictions(bank: MemoryBank) -> None:
     smaller = bank.without([1, 3, 1])
     assert smaller.available.tolist() == [True, False, True, False, True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,9 +44,9 @@ class Explanation:
     method: str
     baseline: str
     against: int | None
-    input_map: Tensor
-    memory_maps: dict[int, Tensor]
-    integral: Attribution | None
+    input_map: Tensor = field(repr=False)
+    memory_maps: dict[int, Tensor] = field(repr=False)
+    integral: Attribution | None = field(repr=False)
 
     @property
     def steps(self) -> int | None:

@@ -13,6 +13,7 @@ from memorywrap import MemoryBank, MemoryWrapClassifier, Prediction
 from memorywrap.checkpoints.config import Config
 from memorywrap.explanation.explanation import Explanation
 from memorywrap.explanation.methods import has_baseline, methods
+from memorywrap.trust import SIGNALS, TrustGauge
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -34,6 +35,20 @@ def prediction(weights: list[float], predicted: list[int], similarity: list[floa
         similarity=torch.tensor(similarity),
         bank=bank,
     )
+
+
+def test_a_prediction_is_shown_in_a_line() -> None:
+    one = prediction([0.2, 0.0, 0.5, 0.3], [1, 1, 0, 1], [0, 0, 0, 0])
+    assert repr(one) == "<Prediction: bee, probability 0.665, 3 of 4 memory samples used>"
+    no_memory = replace(one, weights=torch.zeros(0), similarity=torch.zeros(0), bank=None)
+    assert repr(no_memory) == "<Prediction: bee, probability 0.665>"
+    doubted = replace(one, familiarity=-1.0, gauge=TrustGauge(0.0, (0.0,) * len(SIGNALS)))
+    assert "trust 0.500, unlike everything known, 3 of 4" in repr(doubted)
+
+
+def test_an_explanation_is_shown_without_its_maps(tiny_classifier: MemoryWrapClassifier) -> None:
+    found = tiny_classifier.explain(tiny.picture(), steps=2)
+    assert "tensor" not in repr(found) and repr(found.prediction) in repr(found)
 
 
 def test_used_samples_come_by_falling_weight_and_unused_are_left_out() -> None:
