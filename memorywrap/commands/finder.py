@@ -12,7 +12,7 @@ from memorywrap.data.rendered import SAMPLES
 from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import data_set, load_data
 from memorywrap.devices import use_threads
-from memorywrap.measures.first_guesses import guess_rates
+from memorywrap.measures.first_guesses import guess_rates, offered_rates
 from memorywrap.training import finding
 from memorywrap.training.finding import learn_to_find
 
@@ -58,8 +58,11 @@ def run(options: argparse.Namespace) -> int:
         )
         classifier.set_finder(finder)
         classifier.save_pretrained(folder)
-    found = guess_rates(classifier, compose_scenes(range(options.test_scenes), "test"))
+    scenes = compose_scenes(range(options.test_scenes), "test")
+    guessed, offered = guess_rates(classifier, scenes), offered_rates(classifier, scenes)
     print(f"first guesses on {options.test_scenes} composed photographs: the answer is")
-    for what, share in found.items():
+    for what, share in guessed.items():
         print(f"  {what}: {100 * share:.1f} %")
+    for what, share in offered.items():
+        print(f"{what}: {100 * share:.1f} %")
     return 0

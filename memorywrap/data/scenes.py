@@ -43,16 +43,21 @@ class Scene:
     labels: tuple[int, ...]
 
     def reads(self, box: Box) -> int | None:
-        """The digit that a square shows: the one whose middle is nearest to its own, no further away
-        than half a side, and neither less than half nor more than twice as large. None where no digit
-        is."""
+        """The digit that a square shows; None where no digit is."""
+        place = self.place(box)
+        return None if place is None else self.labels[place]
+
+    def place(self, box: Box) -> int | None:
+        """Which digit of the number, counted from the left, a square shows: the one whose middle is nearest
+        to its own, no further away than half a side, and neither less than half nor more than twice as
+        large. None where no digit is."""
         left, top, right, bottom = box
         best, found = 0.5, None
-        for (x0, y0, x1, y1), label in zip(self.boxes, self.labels, strict=True):
+        for place, (x0, y0, x1, y1) in enumerate(self.boxes):
             side = min(right - left, x1 - x0)
             away = max(abs(left + right - x0 - x1), abs(top + bottom - y0 - y1)) / 2 / side
             if away < best and 0.5 <= (right - left) / (x1 - x0) <= 2:
-                best, found = away, label
+                best, found = away, place
         return found
 
 

@@ -51,3 +51,19 @@ def guess_rates(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> di
         "a digit of the number": sum(named) / len(named),
         "the digit in the square": float((answers == guesses.labels).double().mean()),
     }
+
+
+def offered_rates(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> dict[str, float]:
+    """How many of the squares that are offered beside the first guess show a digit (1 where none is
+    offered), and how many of the digits some square shows, the first guess among them."""
+    further = on_a_digit = shown = 0
+    for scene in tqdm(scenes, desc="squares offered", unit=" photographs"):
+        places = [scene.place(box) for box in classifier.suggest_boxes(scene.image)]
+        further += len(places) - 1
+        on_a_digit += sum(place is not None for place in places[1:])
+        shown += len(set(places) - {None})
+    digits = sum(len(scene.labels) for scene in scenes)
+    return {
+        "further squares that show a digit": on_a_digit / further if further else 1.0,
+        "digits that a square shows": shown / digits,
+    }

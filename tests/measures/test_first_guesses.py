@@ -6,7 +6,12 @@ import pytest
 import tiny
 
 from memorywrap.data.scenes import compose_scene
-from memorywrap.measures.first_guesses import chosen_squares, first_guesses, guess_rates
+from memorywrap.measures.first_guesses import (
+    chosen_squares,
+    first_guesses,
+    guess_rates,
+    offered_rates,
+)
 
 
 @pytest.fixture
@@ -43,3 +48,22 @@ def test_rates_are_those_of_the_answers_one_by_one(model, scenes, monkeypatch):
     right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
     assert rates["the digit in the square"] == pytest.approx(right / 5)
     assert 0 < right < sum(named) < 5
+
+
+def test_offered_squares_count_once_for_each_digit(model, scenes, monkeypatch):
+    nowhere = (0, 0, 2, 2)
+    scenes = [scene for scene in scenes if len(scene.labels) > 1][:2]
+    (first, second, *_), (other, *_) = (scene.boxes for scene in scenes)
+    offered = {id(scenes[0].image): [first, second, second], id(scenes[1].image): [nowhere, other]}
+    offered[id(scenes[1].image)] += [nowhere]
+    monkeypatch.setattr(model, "suggest_boxes", lambda image: offered[id(image)])
+    digits = sum(len(scene.labels) for scene in scenes)
+    assert offered_rates(model, scenes) == {
+        "further squares that show a digit": 3 / 4,
+        "digits that a square shows": 3 / digits,
+    }
+    monkeypatch.setattr(model, "suggest_boxes", lambda image: [nowhere])
+    assert offered_rates(model, scenes) == {
+        "further squares that show a digit": 1.0,
+        "digits that a square shows": 0.0,
+    }
