@@ -271,7 +271,14 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
         if self.finder is not None and not is_settled(image, size):
             small, shrink = small_copy(image, size)
             figure = figure_box(small)
-            squares = self.finder.squares(small) if figure is None else [figure]
+
+            def known(boxes: Sequence[Box]) -> Tensor:
+                assert self.familiarity is not None
+                inputs = torch.stack([to_input(small, size, box) for box in boxes])
+                return self.familiarity(self.features(inputs))
+
+            judge = None if self.familiarity is None else known
+            squares = self.finder.squares(small, judge) if figure is None else [figure]
             return [enlarged(square, shrink, image) for square in squares]
 
         def scores(inputs: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ would say of that square alone, for a fraction of the work. What it looks for is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ _SMALLEST = 0.25
 _SHRINK = 2**-0.5
 _MOST = 4  # squares that are looked at again
 # Log odds from which a further square is offered: with less, it is too often on no digit.
-_BELIEVED = 3.0
+_BELIEVED = 4.0
+# What a model's own log odds that it knows what is in a square count beside the finder's.
+_MODELS_WEIGHT = 0.5
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
@@ -69,13 +71,24 @@ class Finder(nn.Module):
         return self._fast[0](pixels)[:, 0]
 
     @torch.no_grad()
-    def squares(self, image: Image.Image) -> list[Box]:
+    def squares(
+        self, image: Image.Image, known: Callable[[Sequence[Box]], Tensor] | None = None
+    ) -> list[Box]:
         """The squares of an RGB image that show one digit each, the likeliest first; no two of the same
-        thing. One at least, even where all are unlikely."""
+        thing. One at least, even where all are unlikely.
+
+        Args:
+            image: a photograph.
+            known: log odds (n,) that n squares of it show anything that the model to be asked knows; the
+                few best are judged by that too.
+        """
         found = self._all_squares(image)
         found.sort(key=lambda square: -square[0])
         apart = _apart(found[:_LOOKED_AT], _MOST)
         closer = self._closer(image, [box for _, box in apart])
+        if known is not None:
+            odds = (_MODELS_WEIGHT * known([box for _, box in closer])).tolist()
+            closer = [(score + more, box) for (score, box), more in zip(closer, odds, strict=True)]
         closer.sort(key=lambda square: -square[0])
         # Looked at closely, two may have come to the same digit.
         believed = [closer[0], *(square for square in closer[1:] if square[0] > _BELIEVED)]

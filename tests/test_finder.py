@@ -101,6 +101,35 @@ def test_two_things_are_two_squares() -> None:
     assert middles == pytest.approx([80, 220], abs=10)
 
 
+def test_what_the_model_knows_comes_first() -> None:
+    image = Image.new("RGB", (300, 120), (20, 20, 20))
+    for x, grey in ((80, 240), (220, 200)):
+        image.paste((grey, grey, grey), (x - 15, 45, x + 15, 75))
+    brightest = Bright().squares(image)[0]
+    assert brightest[0] < 150
+
+    def known(boxes) -> Tensor:
+        return torch.tensor([1000.0 * (left > 150) for left, *_ in boxes])
+
+    assert Bright().squares(image, known)[0][0] > 150
+
+
+def test_a_model_judges_the_squares_by_what_is_in_them(finder) -> None:
+    model, image = tiny.classifier(), noise(200, 120)
+    model.set_finder(finder)
+    seen = []
+
+    def familiarity(features: Tensor) -> Tensor:
+        seen.append(features)
+        return 1e6 * (torch.arange(len(features)) == len(features) - 1)
+
+    before = model.suggest_boxes(image)
+    model.set_familiarity(familiarity)
+    chosen = model.suggest_box(image)
+    assert chosen not in before[:1]
+    assert torch.allclose(seen[0][-1:], model.encode(model.input(image, chosen)[None]), atol=1e-5)
+
+
 def test_a_model_asks_its_finder_and_travels_with_it(finder, tmp_path) -> None:
     model, image = tiny.classifier(), noise(200, 120)
     alone = model.suggest_box(image)
