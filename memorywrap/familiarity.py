@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from memorywrap.caching import cached_property
 
-REFUSED = 0.025  # share of pictures of known classes that may be called unlike everything known
+REFUSED = 0.02  # share of pictures of known classes that may be called unlike everything known
 
 FEW = 0.05  # the same of the few pictures that somebody teaches with
 NEAREST = 3  # of which one may look alike by chance

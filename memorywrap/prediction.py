@@ -68,8 +68,9 @@ class Prediction:
 
     @cached_property
     def trust(self) -> float | None:
-        """Probability that the prediction is right, judged by its evidence; None without a gauge."""
-        if self.gauge is None or self.bank is None or self.bank.predicted is None:
+        """Probability that the prediction is right, judged by its evidence; None without a gauge, and where the
+        input is `unlike` everything known, of which no evidence says anything."""
+        if self.gauge is None or self.unlike or self.bank is None or self.bank.predicted is None:
             return None
         known = None if self.familiarity is None else self.logits.new_tensor([self.familiarity])
         evidence = (self.logits[None], self.weights[None], self.similarity[None])

@@ -24,6 +24,7 @@ SIGNALS = (
     "highest weight",
     "familiarity",  # log odds that the input shows anything known; 0 where the model cannot tell
 )
+_FAMILIARITY = SIGNALS.index("familiarity")
 
 _RIDGE = 1e-4  # pulls the standardised slopes towards zero
 
@@ -106,16 +107,24 @@ class TrustGauge:
         return cls(float(numbers[0]), tuple(float(value) for value in numbers[1:]))
 
 
+def judged(signals: Tensor) -> Tensor:
+    """Which predictions (n,) the gauge judges, by their signals (n, len(SIGNALS)): those for inputs that are
+    not unlike everything known."""
+    return signals[:, _FAMILIARITY] >= 0
+
+
 def fit(signals: Tensor, right: Tensor) -> TrustGauge:
     """The gauge that tells right from wrong predictions best (maximum likelihood, with a faint ridge).
 
     Args:
-        signals: (n, len(SIGNALS)), of images that the model did not learn from.
+        signals: (n, len(SIGNALS)), of images that the model did not learn from; learned from are those that
+            are `judged`.
         right: bool (n,), whether the predictions were right.
 
     Raises:
         ValueError: all predictions were right, or all wrong.
     """
+    signals, right = signals[judged(signals)], right[judged(signals)]
     if right.all() or not right.any():
         raise ValueError(
             "a trust gauge needs both right and wrong predictions to learn from: "

@@ -129,6 +129,20 @@ def test_what_cannot_be_learned_from_is_said() -> None:
         fit(found, torch.ones(10, dtype=torch.bool))
 
 
+def test_what_is_unlike_everything_known_is_not_judged() -> None:
+    found, right = chances(2000, GAUGE)
+    unlike = found[:, SIGNALS.index("familiarity")] < 0
+    assert fit(found, right).slopes == fit(found, right & ~unlike).slopes
+    report = compare(GAUGE, found, torch.rand(2000), right & ~unlike)
+    alone = compare(GAUGE, found[~unlike], torch.rand(int((~unlike).sum())), right[~unlike])
+    assert report["gauge"]["calibration_error"] == alone["gauge"]["calibration_error"]
+    assert report["unlike"] == pytest.approx(float(unlike.double().mean()))
+    assert report["trusted"] < alone["trusted"]  # of all, and none of those that are unlike
+    # They come last: as many answers as are judged are wrong no more often than without the others.
+    judged = round(100 * float((~unlike).double().mean()))
+    assert report["gauge"]["curve"][judged] == pytest.approx(alone["gauge"]["curve"][-1], abs=0.01)
+
+
 def test_the_truth_beats_a_confidence_that_knows_nothing_and_loses_to_the_better() -> None:
     found, right = chances(800, GAUGE)
     blind = torch.rand(800, generator=torch.Generator().manual_seed(1))
@@ -152,6 +166,14 @@ def test_a_prediction_judges_itself_by_its_evidence() -> None:
     assert [prediction.trust for prediction in predictions] == pytest.approx(expected)
     assert predictions[0].to_dict("tiny")["trust"] == pytest.approx(expected[0])
     assert len(set(expected)) > 1
+
+
+def test_nothing_is_claimed_of_what_is_unlike_everything_known() -> None:
+    one = tiny.classifier(trust=GAUGE.to_dict()).predict(tiny.picture())
+    assert one.trust is not None
+    assert replace(one, familiarity=1.0).trust is not None
+    unlike = replace(one, familiarity=-1.0)
+    assert unlike.trust is None and unlike.to_dict("tiny")["trust"] is None
 
 
 def test_without_a_gauge_nothing_is_claimed() -> None:
@@ -241,6 +263,7 @@ def test_a_gauge_is_compared_on_images_that_it_was_not_fitted_on(monkeypatch) ->
 def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(monkeypatch) -> None:
     for name, count in (
         ("LEARNED", 80),
+        ("_LEARNED_STRANGERS", 80),
         ("_SCENES", 3),
         ("_SCENES_TEST", 2),
         ("_SCENES_KNOWN", 1),
@@ -274,7 +297,7 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         sum(len(compose(seed, part, fonts=[]).labels) for seed in range(count))
         for part, count in (("learn", 3), ("test", 2))
     ]
-    assert list(report["fitted"].values()) == [30, squares[0], 3, 6]
+    assert list(report["fitted"].values()) == [30, squares[0], 3, 12]
     assert [found["images"] for found in report["sets"].values()] == [30, squares[1], 2]
     known = [(3, "learn")]  # looked at by nothing that is fitted or measured
     measured = [(seed, "learn") for seed in range(3)] + [(seed, "test") for seed in range(2)]

@@ -22,10 +22,10 @@ from memorywrap.measures.explanations import random_order
 from memorywrap.measures.first_guesses import chosen_squares, first_guesses
 from memorywrap.measures.reports import blank_figure
 from memorywrap.trust import (
-    SIGNALS,
     TrustGauge,
     calibration_error,
     fit,
+    judged,
     risk_coverage,
     signals,
 )
@@ -33,10 +33,13 @@ from memorywrap.trust import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEARNED = 10_000  # pictures of each side, known and not, that familiarity is learned from
+LEARNED = 10_000  # pictures of its classes that familiarity is learned from
+_LEARNED_STRANGERS = 20_000  # and of none of them
 _SCENES, _SCENES_TEST, _TEST_STRANGERS, _TWINS = 600, 400, 3_000, 600
 _SCENES_KNOWN = 2_400  # whose squares familiarity is learned from as well
-_STRANGERS = 0.2  # pictures of none for each held-out image that the gauge is fitted on
+# Pictures of none for each held-out image that the gauge is fitted on, before those go that are unlike everything
+# known.
+_STRANGERS = 0.35
 _SURE = 0.95  # a trust that a person will rely on
 _REDRAWS = 400  # bootstrap samples behind the interval of a difference
 _POINTS = 101  # of a curve in the report
@@ -82,7 +85,7 @@ def fit_gauge(
     order = random_order(len(held_out), seed)
     learned, kept = held_out.rows(order[: len(order) // 2]), held_out.rows(order[len(order) // 2 :])
     if strangers and known is not None:
-        rendered, _ = render_others(LEARNED, seed, strangers)
+        rendered, _ = render_others(_LEARNED_STRANGERS, seed, strangers)
         known = known[random_order(len(known), seed)[:LEARNED]]
         if in_scenes:
             more = compose_scenes(range(_SCENES, _SCENES + _SCENES_KNOWN), "learn")
@@ -134,9 +137,9 @@ def _of_none(images: Tensor) -> Split:
 
 def _doubt(gauge: TrustGauge, found: Tensor) -> dict[str, float]:
     """Shares of predictions by their signals: "trusted" by at least 0.95, "unlike" everything known."""
-    unlike = found[:, SIGNALS.index("familiarity")] < 0
-    trusted = gauge.probability(found) >= _SURE
-    return {"trusted": float(trusted.double().mean()), "unlike": float(unlike.double().mean())}
+    given = judged(found)
+    trusted = given & (gauge.probability(found) >= _SURE)
+    return {"trusted": float(trusted.double().mean()), "unlike": float((~given).double().mean())}
 
 
 def _doubt_in_words(found: dict[str, Any]) -> list[str]:
@@ -146,7 +149,8 @@ def _doubt_in_words(found: dict[str, Any]) -> list[str]:
 def compare(
     gauge: TrustGauge, found: Tensor, confidence: Tensor, right: Tensor, *, seed: int = 0
 ) -> dict[str, Any]:
-    """The gauge beside plain confidence: area under the risk-coverage curve and calibration.
+    """The gauge beside plain confidence: area under the risk-coverage curve, to which those that the gauge does
+    not judge come last, and calibration where it does.
 
     Args:
         gauge: a fitted one.
@@ -166,13 +170,14 @@ def compare(
         "accuracy": float(right.double().mean()),
         **_doubt(gauge, found),
     }
-    judges = {"softmax": confidence, "gauge": gauge.probability(found)}
+    given = judged(found)
+    judges = {"softmax": confidence, "gauge": gauge.probability(found) * given}
     places = torch.linspace(0, len(right) - 1, _POINTS).round().long()
     for judge, probability in judges.items():
         curve = risk_coverage(probability, right)
         report[judge] = {
             "area": float(curve.mean()),
-            "calibration_error": calibration_error(probability, right),
+            "calibration_error": calibration_error(probability[given], right[given]),
             "curve": curve[places].tolist(),
         }
     generator = torch.Generator().manual_seed(seed)

@@ -42,8 +42,9 @@ def test_a_prediction_is_shown_in_a_line() -> None:
     assert repr(one) == "<Prediction: bee, probability 0.665, 3 of 4 memory samples used>"
     no_memory = replace(one, weights=torch.zeros(0), similarity=torch.zeros(0), bank=None)
     assert repr(no_memory) == "<Prediction: bee, probability 0.665>"
-    doubted = replace(one, familiarity=-1.0, gauge=TrustGauge(0.0, (0.0,) * len(SIGNALS)))
-    assert "trust 0.500, unlike everything known, 3 of 4" in repr(doubted)
+    judged = replace(one, gauge=TrustGauge(0.0, (0.0,) * len(SIGNALS)))
+    assert "0.665, trust 0.500, 3 of 4" in repr(judged)
+    assert "0.665, unlike everything known, 3 of 4" in repr(replace(judged, familiarity=-1.0))
 
 
 def test_an_explanation_is_shown_without_its_maps(tiny_classifier: MemoryWrapClassifier) -> None:
