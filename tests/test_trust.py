@@ -269,6 +269,7 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         ("_SCENES_KNOWN", 1),
         ("_TEST_STRANGERS", 30),
         ("_TWINS", 5),
+        ("_MOSAICS", 4),
     ):
         monkeypatch.setattr(f"memorywrap.measures.trust_report.{name}", count)
     monkeypatch.setattr("memorywrap.familiarity._STEPS", 60)
@@ -288,6 +289,7 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         {},
         known=pixels,
         strangers=("letter", "surface"),
+        mosaics=True,
         in_scenes=True,
         unlike={"mine": pixels[:7]},
         name="tiny",
@@ -297,14 +299,15 @@ def test_doubt_is_learned_from_all_that_the_page_meets_and_measured_on_others(mo
         sum(len(compose(seed, part, fonts=[]).labels) for seed in range(count))
         for part, count in (("learn", 3), ("test", 2))
     ]
-    assert list(report["fitted"].values()) == [30, squares[0], 3, 12]
+    assert list(report["fitted"].values()) == [30, squares[0], 3, 10]
     assert [found["images"] for found in report["sets"].values()] == [30, squares[1], 2]
     known = [(3, "learn")]  # looked at by nothing that is fitted or measured
     measured = [(seed, "learn") for seed in range(3)] + [(seed, "test") for seed in range(2)]
     assert sorted(looked_at) == sorted(known + measured)
     doubted = report["strangers"]
     assert doubted["mine"]["images"] == 7
-    assert sum(found["images"] for name, found in doubted.items() if name != "mine") == 35
+    assert doubted["mosaics of its photographs"]["images"] == 4
+    assert sum(found["images"] for name, found in doubted.items() if name != "mine") == 39
     # Letters are further from blurred colours than these are from one another.
     assert doubted["letters, rendered"]["unlike"] > report["sets"]["tiny, other half"]["unlike"]
     assert "| mine | 7 |" in markdown(report)

@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         sets,
         known=known,
         strangers=record.strangers,
+        mosaics=record.mosaics,
         in_scenes=record.in_scenes,
         unlike={Path(folder).name: _pictures(classifier, folder) for folder in options.unlike},
         name=options.data,

@@ -1,4 +1,4 @@
-"""Pictures of what a model does not know: letters, shapes, plain surfaces, digits, rendered here.
+"""Pictures of what a model does not know: letters, shapes, plain surfaces, digits, rendered here, and mosaics.
 
 They are painted and photographed like the digits (`memorywrap.data.digits`), so that nothing but what
 they show tells them apart. There are two kinds of them without a letter or a shape in common: one to
@@ -93,6 +93,37 @@ def render_others(
     images = [np.asarray(drawn[kind](rng, part, faces)) for kind in of_each]
     stacked = np.stack(images) if images else np.empty((0, SIZE, SIZE, 3), np.uint8)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous(), of_each
+
+
+def mosaics_of(pictures: Tensor, count: int, seed: int) -> Tensor:
+    """Pictures of no one thing, pieced together from photographs, which nothing rendered is like: quarters of
+    four of them, each in its place, or the sixteenths of one in any order.
+
+    Args:
+        pictures: uint8 (n, 3, side, side), the side a multiple of 4.
+        count: how many.
+        seed: any integer.
+
+    Returns:
+        uint8 (count, 3, side, side), of either kind one half.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    side = pictures.shape[-1]
+
+    def chosen(of: int) -> Tensor:
+        return pictures[torch.randint(len(pictures), (of,), generator=generator)]
+
+    quartered = chosen(count // 2)
+    half = slice(0, side // 2), slice(side // 2, side)
+    for rows, columns in ((half[0], half[1]), (half[1], half[0]), (half[1], half[1])):
+        quartered[:, :, rows, columns] = chosen(len(quartered))[:, :, rows, columns]
+    whole = chosen(count - len(quartered))
+    piece = side // 4
+    pieces = whole.unfold(2, piece, piece).unfold(3, piece, piece).flatten(2, 3)
+    order = torch.rand(len(whole), 16, generator=generator).argsort(dim=1)
+    mixed = pieces.gather(2, order[:, None, :, None, None].expand_as(pieces))
+    rows = mixed.unflatten(2, (4, 4)).transpose(3, 4)  # (n, 3, 4, piece, 4, piece)
+    return torch.cat([quartered, rows.reshape(whole.shape)])
 
 
 def _digit(rng: np.random.Generator, part: str, faces: Sequence[Font]) -> Image.Image:

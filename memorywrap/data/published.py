@@ -160,6 +160,7 @@ register_data_set(
         name="cifar10",
         title="CIFAR-10",
         strangers=("letter", "shape", "surface", "digit"),
+        mosaics=True,
         sizes=(50_000, 10_000),
         classes=(
             "airplane",
@@ -214,6 +215,7 @@ register_data_set(
         name="cinic10",
         title="CINIC-10",
         strangers=("letter", "shape", "surface", "digit"),
+        mosaics=True,
         sizes=(90_000, 90_000),
         source="get CINIC-10.tar.gz by https://github.com/BayesWatch/cinic-10 (doi 10.7488/ds/2448) "
         "and unpack it there; its valid folder is not used",

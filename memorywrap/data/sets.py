@@ -109,6 +109,8 @@ class DataSet(ABC):
         public: whether the images are other people's, and so never put into a checkpoint.
         strangers: kinds of rendered pictures that show none of its classes, of `memorywrap.data.others`;
             nothing where that cannot be said.
+        mosaics: whether pieces of its photographs put together show none of its classes, see
+            `memorywrap.data.others.mosaics_of`; of parts of digits, say, other digits can be made.
         in_scenes: whether it shows digits, which are looked for in composed photographs as well.
         rendered: whether its training images are made by seed, as many as are asked for.
         megabytes: what a download takes; None where it cannot be downloaded.
@@ -125,6 +127,7 @@ class DataSet(ABC):
     mirrors: bool = True
     public: bool = False
     strangers: tuple[str, ...] = ()
+    mosaics: bool = False
     in_scenes: bool = False
     rendered: bool = False
     megabytes: int | None = None

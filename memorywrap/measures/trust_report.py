@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.others import letters_of, render_others
+from memorywrap.data.others import letters_of, mosaics_of, render_others
 from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import Split
 from memorywrap.familiarity import fit_familiarity
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LEARNED = 10_000  # pictures of its classes that familiarity is learned from
 _LEARNED_STRANGERS = 20_000  # and of none of them
-_SCENES, _SCENES_TEST, _TEST_STRANGERS, _TWINS = 600, 400, 3_000, 600
+_SCENES, _SCENES_TEST, _TEST_STRANGERS, _TWINS, _MOSAICS = 600, 400, 3_000, 600, 1_000
 _SCENES_KNOWN = 2_400  # whose squares familiarity is learned from as well
 # Pictures of none for each held-out image that the gauge is fitted on, before those go that are unlike everything
 # known.
@@ -53,6 +53,7 @@ def fit_gauge(
     *,
     known: Tensor | None = None,
     strangers: Sequence[str] = (),
+    mosaics: bool = False,
     in_scenes: bool = False,
     unlike: Mapping[str, Tensor] | None = None,
     name: str = "held out",
@@ -67,6 +68,7 @@ def fit_gauge(
         exams: other such images, by name.
         known: images of its classes to learn familiarity from, uint8 (n, 3, size, size).
         strangers: kinds of pictures that show none of its classes, of `memorywrap.data.others`.
+        mosaics: whether mosaics of `known` show none either; most of the strangers are such then.
         in_scenes: whether to look for its classes, which are digits, in composed photographs too.
         unlike: further images of none of its classes, by name, to measure on only.
         name: what the held-out images are called in the report.
@@ -84,9 +86,10 @@ def fit_gauge(
         raise ValueError("this model has no memory, so there is no evidence to judge it by")
     order = random_order(len(held_out), seed)
     learned, kept = held_out.rows(order[: len(order) // 2]), held_out.rows(order[len(order) // 2 :])
+    pieces = known if mosaics else None
     if strangers and known is not None:
-        rendered, _ = render_others(_LEARNED_STRANGERS, seed, strangers)
         known = known[random_order(len(known), seed)[:LEARNED]]
+        rendered = _none_of_them(_LEARNED_STRANGERS, seed, strangers, pieces)
         if in_scenes:
             more = compose_scenes(range(_SCENES, _SCENES + _SCENES_KNOWN), "learn")
             known = torch.cat([known, chosen_squares(classifier, more).images])
@@ -104,7 +107,7 @@ def fit_gauge(
             tested[f"{where} other composed photographs"] = how(classifier, others_composed)
     if strangers:
         count = max(1, round(_STRANGERS * len(learned)))
-        images, _ = render_others(count, seed + 1, strangers)
+        images = _none_of_them(count, seed + 1, strangers, pieces)
         fitted["pictures of nothing known"] = _of_none(images)
     evidence = [_evidence(classifier, split) for split in fitted.values()]
     gauge = fit(*(torch.cat([found[part] for found in evidence]) for part in (0, 2)))
@@ -121,6 +124,8 @@ def fit_gauge(
         for kind in strangers:
             rows = [row for row, found in enumerate(kinds) if found == kind]
             others[f"{kind}s, rendered"] = images[rows]
+    if mosaics:
+        others["mosaics of its photographs"] = mosaics_of(kept.images, _MOSAICS, seed)
     if in_scenes and "letter" in strangers:
         images, _ = render_others(_TWINS, seed, ["letter"], "twins")
         others[f"letters like digits ({' '.join(letters_of('twins'))}), rendered"] = images
@@ -129,6 +134,15 @@ def fit_gauge(
         for what, images in others.items()
     }
     return gauge, report
+
+
+def _none_of_them(count: int, seed: int, kinds: Sequence[str], pictures: Tensor | None) -> Tensor:
+    """So many pictures of no class: rendered ones, and where pictures are given, twice as many mosaics of them."""
+    of_pictures = 0 if pictures is None else count * 2 // 3
+    images, _ = render_others(count - of_pictures, seed, kinds)
+    if pictures is None:
+        return images
+    return torch.cat([images, mosaics_of(pictures, of_pictures, seed)])
 
 
 def _of_none(images: Tensor) -> Split:

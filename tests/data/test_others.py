@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from memorywrap.data.others import KINDS, letters_of, render_others
+from memorywrap.data.others import KINDS, letters_of, mosaics_of, render_others
 
 
 def test_they_are_the_same_for_the_same_seed_and_of_the_kinds_asked_for():
@@ -34,3 +34,35 @@ def test_they_are_pictures_and_no_blank_squares():
     images, _kinds = render_others(60, 0, ("letter", "shape"), fonts=[])
     contrast = images.float().std(dim=(1, 2, 3))
     assert float(contrast.min()) > 1 and float(contrast.median()) > 15
+
+
+def test_mosaics_are_of_quarters_of_several_or_of_one_in_any_order():
+    pictures = torch.randint(0, 256, (9, 3, 32, 32), dtype=torch.uint8)
+    found = mosaics_of(pictures, 21, 4)
+    assert torch.equal(found, mosaics_of(pictures, 21, 4))
+    assert found.shape == (21, 3, 32, 32) and len(mosaics_of(pictures, 0, 4)) == 0
+    for mosaic in found[:10]:
+        sources = set()
+        for rows in (slice(16), slice(16, 32)):
+            for columns in (slice(16), slice(16, 32)):
+                same = (pictures[:, :, rows, columns] == mosaic[:, rows, columns]).flatten(1)
+                (source,) = same.all(dim=1).nonzero().flatten().tolist()
+                sources.add(source)
+        assert len(sources) > 1
+    in_place = 0
+    for mosaic in found[10:]:
+        pieces = {
+            piece.numpy().tobytes()
+            for piece in mosaic.unfold(1, 8, 8).unfold(2, 8, 8).flatten(1, 2).unbind(1)
+        }
+        whole = [
+            {
+                p.numpy().tobytes()
+                for p in one.unfold(1, 8, 8).unfold(2, 8, 8).flatten(1, 2).unbind(1)
+            }
+            == pieces
+            for one in pictures
+        ]
+        assert sum(whole) == 1
+        in_place += int(torch.equal(pictures[whole.index(True)], mosaic))
+    assert not in_place
