@@ -18,15 +18,10 @@ from PIL import Image
 from app import metrics
 from app.lanes import Lane, NotNow
 from app.shelf import ModelError, Shelf
-from memorywrap import (
-    Explanation,
-    MemoryWrapClassifier,
-    PatchCounterfactual,
-    Prediction,
-    patch_counterfactual,
-)
+from memorywrap import Explanation, MemoryWrapClassifier, PatchCounterfactual, Prediction
 from memorywrap.devices import share_arenas, use_threads, use_threads_here
 from memorywrap.images import Box
+from memorywrap.patches import patch_counterfactuals
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -127,8 +122,7 @@ class Models(Shelf):
         with self._explained:
             found = self._patches.get(prediction)
             if found is None:
-                # Each by itself: nobody waits for another's.
-                found = self.maps.submit(("patch", classifier, prediction), prediction)
+                found = self.maps.submit(("patch", classifier, None), prediction)
                 self._patches[prediction] = found
                 # One that failed holds on to what was asked: it is forgotten, and may be asked again.
                 asked = weakref.ref(prediction)
@@ -168,7 +162,7 @@ class Models(Shelf):
         try:
             with self._share_of_cores():
                 if what == "patch":
-                    return [patch_counterfactual(classifier, one) for one in asked]
+                    return patch_counterfactuals(classifier, asked)
                 if what == "explain":
                     return classifier.explain(asked, **dict(settings))
                 classifier.warm_paths(asked)

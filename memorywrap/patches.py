@@ -5,9 +5,9 @@ Found by running the model, never by estimate: attribution only decides what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,8 +27,12 @@ _MOVES = 24  # ways to join pieces that are tried at once
 _MANY = 6  # cells from which on the gradient says first which are not needed
 _CLEAR, _HALF_CLEAR = 1e-3, 0.03  # logits that an answer must be ahead: less can be rounding
 
+_Found = TypeVar("_Found")
+_Try = tuple[int, Iterable[int]]  # an alignment, and the cells that are taken from the sample
+# A part of a search: it yields what is to be looked at and is sent how far the sample's class is ahead in each.
+_Steps = Generator[Sequence[_Try], Tensor, _Found]
 
-@torch.inference_mode(mode=False)
+
 def patch_counterfactual(
     classifier: MemoryWrapClassifier, prediction: Prediction
 ) -> PatchCounterfactual | None:
@@ -50,12 +54,63 @@ def patch_counterfactual(
     Raises:
         ValueError: the prediction of a plain network.
     """
-    for source in islice(_sources(prediction), _SOURCES):
-        search = _Search(classifier, prediction, source)
-        found = search.run()
-        if found is not None:
-            return found
-    return None
+    (found,) = patch_counterfactuals(classifier, [prediction])
+    return found
+
+
+@torch.inference_mode(mode=False)
+def patch_counterfactuals(
+    classifier: MemoryWrapClassifier, predictions: Sequence[Prediction]
+) -> list[PatchCounterfactual | None]:
+    """`patch_counterfactual` of each; what all look at next goes through the encoder together, which takes less
+    time than one after the other."""
+    searches = [_Searches(classifier, prediction) for prediction in predictions]
+    while waiting := [search for search in searches if search.tries]:
+        # Those of one precision and one memory.
+        first = waiting[0].now
+        together = [one for one in waiting if one.now.goes_with(first)]
+        pictures = [one.now.pictures(one.tries) for one in together]
+        with half_precision(classifier.device, first.half):
+            seen = classifier.encode(torch.cat(pictures)).to(first.bank.embeddings.dtype)
+        logits = classifier.read(seen, first.bank).logits.float().cpu()
+        for one, part in zip(together, logits.split([len(p) for p in pictures]), strict=True):
+            one.look(part)
+    return [search.found for search in searches]
+
+
+class _Searches:
+    """The searches for one prediction, with one sample after the other.
+
+    Attributes:
+        now: the one that is under way.
+        tries: what it is to look at next; nothing where all is done.
+        found: what came of it.
+    """
+
+    def __init__(self, classifier: MemoryWrapClassifier, prediction: Prediction):
+        self.classifier, self.prediction = classifier, prediction
+        self.tries: Sequence[_Try] = ()
+        self.found: PatchCounterfactual | None = None
+        self._steps = self._all()
+        self._go_on(None)
+
+    def look(self, logits: Tensor) -> None:
+        """Go on with the logits (tries, classes) of what was to be looked at."""
+        self._go_on(self.now.margins(logits))
+
+    def _go_on(self, margins: Tensor | None) -> None:
+        try:
+            self.tries = next(self._steps) if margins is None else self._steps.send(margins)
+        except StopIteration as done:
+            self.tries, self.found = (), done.value
+
+    def _all(self) -> _Steps[PatchCounterfactual | None]:
+        for source in islice(_sources(self.prediction), _SOURCES):
+            self.now = _Search(self.classifier, self.prediction, source)
+            found = yield from self.now.run()
+            if found is not None:
+                return found
+        return None
 
 
 def _sources(prediction: Prediction) -> Iterator[int]:
@@ -95,36 +150,47 @@ class _Search:
         self.may_halve = self.is_quick and device.type == "cpu" and bfloat16_pays(device)
         self.half = False  # whether the encoder looks in bfloat16 now
 
-    def run(self) -> PatchCounterfactual | None:
+    def goes_with(self, other: _Search) -> bool:
+        """Whether both look with the same precision, and read the same memory."""
+        return self.half == other.half and self.bank is other.bank
+
+    def run(self) -> _Steps[PatchCounterfactual | None]:
         """The fewest cells found that lead to the sample's class, in the fewest pieces."""
         # Looks in bfloat16 take half as long. What they lead to is looked at again in full precision, and
         # where it does not hold there, all of it is.
         for half in (True, False) if self.may_halve else (False,):
             self.half = half
-            found = self._fewest()
+            found = yield from self._fewest()
             self.half = False
             if found is None:
                 continue
             at, cells = found
-            verified = self._verified(at, self._pruned(at, cells) if half else cells)
+            if half:
+                cells = yield from self._pruned(at, cells)
+            verified = self._verified(at, cells)
             if verified is not None:
                 return verified
         return None
 
-    def _fewest(self) -> tuple[int, frozenset[int]] | None:
+    def _fewest(self) -> _Steps[tuple[int, frozenset[int]] | None]:
         """The alignment and its cells that lead to the sample's class, as they are looked at now."""
         order = self.attributions().argsort(dim=1, descending=True, stable=True).tolist()
-        some = (self._first_flips(order, counts) for counts in _COUNTS)
-        flips = next((flips for flips in some if flips), [])
-        found = []
-        for at, cells in flips[:_REFINED]:
-            if len(cells) > _MANY:
-                cells = self._thinned(at, cells)
-            found.append((at, self._pruned(at, cells)))
-        fewest = min((len(cells) for _, cells in found), default=0)
-        found = [(at, cells) for at, cells in found if len(cells) == fewest]
+        flips: list[tuple[int, frozenset[int]]] = []
+        for counts in _COUNTS:
+            flips = yield from self._first_flips(order, counts)
+            if flips:
+                break
+        chosen = [at for at, _ in flips[:_REFINED]]
+        kept = yield from _side_by_side([self._needed(at, cells) for at, cells in flips[:_REFINED]])
+        fewest = min(map(len, kept), default=0)
+        found = [
+            (at, cells) for at, cells in zip(chosen, kept, strict=True) if len(cells) == fewest
+        ]
         if self.is_quick:
-            found = [(at, self._joined(at, cells, order[at])) for at, cells in found]
+            joined = yield from _side_by_side(
+                [self._joined(at, cells, order[at]) for at, cells in found]
+            )
+            found = [(at, cells) for (at, _), cells in zip(found, joined, strict=True)]
         return min(found, key=lambda one: (len(one[1]), _pieces(one[1]), one[0]), default=None)
 
     def attributions(self) -> Tensor:
@@ -152,29 +218,27 @@ class _Search:
         cells = torch.zeros(len(samples), GRID * GRID)
         return cells.index_add_(1, self.cell_of.flatten(), by_pixel)
 
-    def margins(self, tries: Sequence[tuple[int, Iterable[int]]]) -> Tensor:
-        """(tries,): how far the sample's class is ahead, with these cells taken from it at these
-        alignments."""
-        pictures = torch.stack([self._picture(at, cells) for at, cells in tries])
-        with half_precision(self.classifier.device, self.half):
-            seen = self.classifier.encode(pictures)
-        logits = self.classifier.read(seen.to(self.bank.embeddings.dtype), self.bank).logits.float()
+    def pictures(self, tries: Sequence[_Try]) -> Tensor:
+        """uint8 (tries, 3, size, size), with these cells taken from the sample at these alignments."""
+        return torch.stack([self._picture(at, cells) for at, cells in tries])
+
+    def margins(self, logits: Tensor) -> Tensor:
+        """(n,): how far the sample's class is ahead, by logits (n, classes)."""
         others = logits.clone()
         others[:, self.target] = float("-inf")
-        return (logits[:, self.target] - others.amax(dim=1)).cpu() - (
-            _HALF_CLEAR if self.half else _CLEAR
-        )
+        clear = _HALF_CLEAR if self.half else _CLEAR
+        return logits[:, self.target] - others.amax(dim=1) - clear
 
     def _picture(self, at: int, cells: Iterable[int]) -> Tensor:
         return laid_over(self.prediction.pixels, self.samples[at], cells, self.cell_of)
 
     def _first_flips(
         self, order: list[list[int]], counts: tuple[int, ...]
-    ) -> list[tuple[int, frozenset[int]]]:
+    ) -> _Steps[list[tuple[int, frozenset[int]]]]:
         """The alignments that some of these numbers of cells suffice for, with the fewest that do: the
         best first, by number and then by margin."""
         tries = [(at, frozenset(row[:count])) for at, row in enumerate(order) for count in counts]
-        margins = self.margins(tries).tolist()
+        margins = (yield tries).tolist()
         flips = [
             (len(cells), -margin, at, cells)
             for (at, cells), margin in zip(tries, margins, strict=True)
@@ -185,41 +249,51 @@ class _Search:
             first.setdefault(at, cells)
         return list(first.items())
 
-    def _thinned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
+    def _needed(self, at: int, cells: frozenset[int]) -> _Steps[frozenset[int]]:
+        """Without the cells that are not needed, many or few."""
+        if len(cells) > _MANY:
+            cells = yield from self._thinned(at, cells)
+        return (yield from self._pruned(at, cells))
+
+    def _thinned(self, at: int, cells: frozenset[int]) -> _Steps[frozenset[int]]:
         """Without most of the cells that are not needed: those go first that the gradient says the least of."""
         sample = to_unit(self.samples[at][None], self.classifier.device)
         while len(cells) > 1:
             changed = to_unit(self._picture(at, cells)[None], self.classifier.device)
             worth = self._added(changed, sample)[0].tolist()
-            fewer = self._without_some(at, cells, sorted(cells, key=worth.__getitem__)[:-1])
+            spare = sorted(cells, key=worth.__getitem__)[:-1]
+            fewer = yield from self._without_some(at, cells, spare)
             if fewer == cells:
                 break
             cells = fewer
         return cells
 
-    def _pruned(self, at: int, cells: frozenset[int]) -> frozenset[int]:
+    def _pruned(self, at: int, cells: frozenset[int]) -> _Steps[frozenset[int]]:
         """Without the cells that are not needed: each of those left has been put back, and is."""
         needed: frozenset[int] = frozenset()
         while len(cells) > 1:
             each = sorted(cells - needed)
-            margins = self.margins([(at, cells - {cell}) for cell in each]) if each else Tensor()
+            tries = [(at, cells - {cell}) for cell in each]
+            margins = (yield tries) if tries else Tensor()
             order = margins.argsort(descending=True, stable=True).tolist()
             spare = [each[row] for row in order if margins[row] > 0][: len(cells) - 1]
             if spare:
                 needed = cells.difference(spare)
-                cells = self._without_some(at, cells, spare)
+                cells = yield from self._without_some(at, cells, spare)
             elif len(each) == len(cells):
                 break
             else:  # what was needed beside others is asked again without them
                 needed = frozenset()
         return cells
 
-    def _without_some(self, at: int, cells: frozenset[int], spare: list[int]) -> frozenset[int]:
+    def _without_some(
+        self, at: int, cells: frozenset[int], spare: list[int]
+    ) -> _Steps[frozenset[int]]:
         """Each of the spare cells can go, all at once perhaps not: as many as can, the first ones first."""
         low, high = 0, len(spare) + 1
         while high - low > 1:
             counts = sorted({low + max(1, (high - low) * part // 4) for part in (1, 2, 3)})
-            margins = self.margins([(at, cells.difference(spare[:count])) for count in counts])
+            margins = yield [(at, cells.difference(spare[:count])) for count in counts]
             enough = [
                 count for count, margin in zip(counts, margins.tolist(), strict=True) if margin > 0
             ]
@@ -227,7 +301,7 @@ class _Search:
             high = min((count for count in counts if count > low), default=above)
         return cells.difference(spare[:low])
 
-    def _joined(self, at: int, cells: frozenset[int], order: list[int]) -> frozenset[int]:
+    def _joined(self, at: int, cells: frozenset[int], order: list[int]) -> _Steps[frozenset[int]]:
         """No more cells in fewer pieces, where one that stands apart can be moved to the others."""
         while True:
             moves = {
@@ -240,10 +314,10 @@ class _Search:
             fewer = [move for move in moves if _pieces(move) < _pieces(cells)]
             fewer.sort(key=lambda move: sorted(map(order.index, move)))
             tries = [(at, move) for move in fewer[:_MOVES]]
-            margins = self.margins(tries) if tries else torch.zeros(1)
+            margins = (yield tries) if tries else torch.zeros(1)
             if float(margins.max()) <= 0:
                 return cells
-            cells = self._pruned(at, fewer[int(margins.argmax())])
+            cells = yield from self._pruned(at, fewer[int(margins.argmax())])
 
     def _verified(self, at: int, cells: frozenset[int]) -> PatchCounterfactual | None:
         """The result, where the model by itself answers the changed picture so."""
@@ -253,6 +327,30 @@ class _Search:
         shift, mirrored = self.alignments[at]
         places = tuple(sorted(divmod(cell, GRID) for cell in cells))
         return PatchCounterfactual(self.source, places, shift, mirrored, self.samples[at], answer)
+
+
+def _side_by_side(parts: Sequence[_Steps[_Found]]) -> _Steps[list[_Found]]:
+    """What several parts of a search come to, which look together."""
+    tries: dict[int, Sequence[_Try]] = {}
+    found: dict[int, _Found] = {}
+
+    def go_on(number: int, margins: Tensor | None) -> None:
+        try:
+            part = parts[number]
+            tries[number] = next(part) if margins is None else part.send(margins)
+        except StopIteration as done:
+            tries.pop(number, None)
+            found[number] = done.value
+
+    for number in range(len(parts)):
+        go_on(number, None)
+    while tries:
+        now = list(tries)
+        margins = yield [one for number in now for one in tries[number]]
+        sizes = [len(tries[number]) for number in now]
+        for number, part in zip(now, margins.split(sizes), strict=True):
+            go_on(number, part)
+    return [found[number] for number in range(len(parts))]
 
 
 def cell_numbers(size: int) -> Tensor:

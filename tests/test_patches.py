@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from memorywrap import patches
-from memorywrap.patches import patch_counterfactual
+from memorywrap.patches import patch_counterfactual, patch_counterfactuals
 
 pytestmark = pytest.mark.slow
 
@@ -62,15 +62,16 @@ def test_what_does_not_hold_or_is_not_found_in_bfloat16_is_looked_for_in_full_pr
 ):
     monkeypatch.setattr(patches, "bfloat16_pays", lambda device: True)
     prediction, patch = found(model)[0]
-    search = patches._Search(model, prediction, patch.source)
-    fewest, looked = search._fewest, []
+    fewest, looked = patches._Search._fewest, []
 
-    def wrong_in_half():
+    def wrong_in_half(search):
         looked.append(search.half)
-        return in_half if search.half else fewest()
+        if search.half:
+            return in_half
+        return (yield from fewest(search))
 
-    monkeypatch.setattr(search, "_fewest", wrong_in_half)
-    again = search.run()
+    monkeypatch.setattr(patches._Search, "_fewest", wrong_in_half)
+    again = patch_counterfactual(model, prediction)
     assert looked == [True, False]
     assert again.prediction.predicted == patch.prediction.predicted
 
@@ -102,13 +103,37 @@ def test_a_sample_that_does_not_change_the_answer_gives_way_to_the_next(model, m
 
     def fails_at_first(self):
         tried.append(self.source)
-        return None if len(tried) == 1 else run(self)
+        if len(tried) == 1:
+            return None
+        return (yield from run(self))
 
     monkeypatch.setattr(patches._Search, "run", fails_at_first)
     patch_counterfactual(model, prediction)
     others = prediction.similarity[[i for i in range(20) if prediction.role(i) != "example"]]
     assert tried[0] == patch.source != tried[1]
     assert prediction.similarity[tried[1]] in others.topk(2).values
+
+
+def test_several_are_found_together_as_each_alone(model, monkeypatch):
+    monkeypatch.setattr(patches, "bfloat16_pays", lambda device: False)
+    others = tiny.classifier(memory=20)
+    predictions = [model.predict(tiny.picture(seed)) for seed in range(6)]
+    predictions += [model.predict(tiny.picture(6), bank=others.bank)]  # reads another memory
+    alike = torch.full_like(model.bank.predicted, predictions[2].predicted)
+    predictions[2] = replace(predictions[2], bank=replace(model.bank, predicted=alike))
+    alone = [patch_counterfactual(model, one) for one in predictions]
+    encoded, encode = [], model.encode
+    monkeypatch.setattr(model, "encode", lambda x: encoded.append(len(x)) or encode(x))
+    together = patch_counterfactuals(model, predictions)
+    passes = len(encoded)
+    assert [one and (one.source, one.cells, one.shift) for one in together] == [
+        one and (one.source, one.cells, one.shift) for one in alone
+    ]
+    assert together[2] is None and sum(one is not None for one in together) > 1
+    for one in predictions:
+        patch_counterfactual(model, one)
+    assert passes < len(encoded) - passes  # fewer than one after the other
+    assert patch_counterfactuals(model, []) == []
 
 
 def test_where_all_memory_is_of_the_answers_class_there_is_none(model):

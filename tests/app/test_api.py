@@ -121,11 +121,14 @@ def test_explain_gives_the_object_and_a_gallery(client, plate_file):
 
 
 def test_explain_gives_the_patch_counterfactual_and_its_picture(client, plate_file, monkeypatch):
-    def found(classifier, prediction):  # an untrained model says the same of any picture
-        sample = prediction.bank.images[3]
-        return PatchCounterfactual(3, ((1, 2), (1, 3)), (0, 2), False, sample, prediction)
+    def found(classifier, predictions):  # an untrained model says the same of any picture
+        cells = ((1, 2), (1, 3))
+        return [
+            PatchCounterfactual(3, cells, (0, 2), False, one.bank.images[3], one)
+            for one in predictions
+        ]
 
-    monkeypatch.setattr("app.models.patch_counterfactual", found)
+    monkeypatch.setattr("app.models.patch_counterfactuals", found)
     answer, gallery = client.predict(
         handle_file(plate_file), method="saliency", api_name="/explain"
     )

@@ -61,14 +61,14 @@ def test_it_is_found_once_for_the_page_and_for_the_files(panel, monkeypatch):
     asked = session(panel)
     shown = panel.found(asked)[panel.html]
     assert "it would say" in shown
-    monkeypatch.setattr("app.models.patch_counterfactual", None)
+    monkeypatch.setattr("app.models.patch_counterfactuals", None)
     prediction = asked.subject.prediction
     assert panel._models.patch(panel._models.get("digits"), prediction) is not None
 
 
 def test_what_goes_wrong_is_said_and_leaves_the_answer(panel, monkeypatch):
     asked = session(panel)
-    monkeypatch.setattr("app.models.patch_counterfactual", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.models.patch_counterfactuals", lambda *_: 1 / 0)
     assert "could not be looked for" in panel.found(asked)[panel.html]
 
 
