@@ -21,7 +21,7 @@ from app.shelf import ModelError, Shelf
 from memorywrap import Explanation, MemoryWrapClassifier, PatchCounterfactual, Prediction
 from memorywrap.devices import share_arenas, use_threads, use_threads_here
 from memorywrap.images import Box
-from memorywrap.patches import patch_counterfactuals
+from memorywrap.patches import looks_together, patch_counterfactuals
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -122,7 +122,9 @@ class Models(Shelf):
         with self._explained:
             found = self._patches.get(prediction)
             if found is None:
-                found = self.maps.submit(("patch", classifier, None), prediction)
+                # Of large pictures each by itself: nobody waits for another's, which would be no sooner there.
+                alone = None if looks_together(classifier) else prediction
+                found = self.maps.submit(("patch", classifier, alone), prediction)
                 self._patches[prediction] = found
                 # One that failed holds on to what was asked: it is forgotten, and may be asked again.
                 asked = weakref.ref(prediction)
@@ -150,7 +152,7 @@ class Models(Shelf):
             if classifier.finder is None:  # the model itself looks at hundreds of squares
                 with self._share_of_cores():
                     return [classifier.suggest_boxes(image) for image in images]
-            use_threads_here(1, self._cores)  # the finder is too small for more
+            use_threads_here(1, self._cores)  # a few squares at a time are too little for more
             return [classifier.suggest_boxes(image) for image in images]
 
         return self._surely(name, look)

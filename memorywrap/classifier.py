@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -265,20 +265,15 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
 
     def suggest_boxes(self, image: Image.Image) -> list[Box]:
         """Squares of an RGB image to classify, the first guess first: those that its `finder` finds, such
-        as the digits of a number. Without one, the square most similar to a memory sample or, without
-        memory, that of the highest probability."""
+        as the digits of a number, judged by its `familiarity` too, where it has learned that. Without a
+        finder, the square most similar to a memory sample or, without memory, that of the highest
+        probability."""
         size = self.config.image_size
         if self.finder is not None and not is_settled(image, size):
             small, shrink = small_copy(image, size)
             figure = figure_box(small)
-
-            def known(boxes: Sequence[Box]) -> Tensor:
-                assert self.familiarity is not None
-                inputs = torch.stack([to_input(small, size, box) for box in boxes])
-                return self.familiarity(self.features(inputs))
-
-            judge = None if self.familiarity is None else known
-            squares = self.finder.squares(small, judge) if figure is None else [figure]
+            known = self._known_in(small)
+            squares = self.finder.squares(small, known) if figure is None else [figure]
             return [enlarged(square, shrink, image) for square in squares]
 
         def scores(inputs: Tensor) -> Tensor:
@@ -286,6 +281,18 @@ class MemoryWrapClassifier(MemoryWrapNetwork):
             return (alike if self.has_memory else logits.softmax(dim=1)).amax(dim=1)
 
         return [suggest_box(scores, image, size)]
+
+    def _known_in(self, image: Image.Image) -> Callable[[Sequence[Box]], Tensor] | None:
+        """Log odds that squares of an image show anything known; None where the model cannot tell."""
+        familiarity = self.familiarity
+        if familiarity is None:
+            return None
+
+        def known(boxes: Sequence[Box]) -> Tensor:
+            inputs = [to_input(image, self.config.image_size, box) for box in boxes]
+            return familiarity(self.features(torch.stack(inputs)))
+
+        return known
 
     @overload
     def explain(

@@ -1,7 +1,7 @@
 """Is a picture of anything the model knows? Judged from its embedding, learned from pictures of other things.
 
 A network that learned digits alone has no way to say that a letter is none. A small network over its
-embeddings learns to: from images of the known classes, and from letters, shapes and surfaces (outlier
+embeddings learns to: from images of the known classes, and from pictures of other things (outlier
 exposure; Hendrycks et al., arXiv 1812.04606).
 """
 

@@ -24,10 +24,11 @@ _STRIDE = 4  # of neighbouring squares, in pixels of what it sees
 _SMALLEST = 0.25
 _SHRINK = 2**-0.5
 _MOST = 4  # squares that are looked at again
-# Log odds from which a further square is offered: with less, it is too often on no digit.
-_BELIEVED = 4.0
 # What a model's own log odds that it knows what is in a square count beside the finder's.
 _MODELS_WEIGHT = 0.5
+# Log odds from which a further square is offered, by the finder alone and with the model: with less, it is too
+# often on no digit.
+_BELIEVED, _BELIEVED_BY_BOTH = 3.0, 4.0
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
@@ -86,12 +87,14 @@ class Finder(nn.Module):
         found.sort(key=lambda square: -square[0])
         apart = _apart(found[:_LOOKED_AT], _MOST)
         closer = self._closer(image, [box for _, box in apart])
+        border = _BELIEVED
         if known is not None:
+            border = _BELIEVED_BY_BOTH
             odds = (_MODELS_WEIGHT * known([box for _, box in closer])).tolist()
             closer = [(score + more, box) for (score, box), more in zip(closer, odds, strict=True)]
         closer.sort(key=lambda square: -square[0])
         # Looked at closely, two may have come to the same digit.
-        believed = [closer[0], *(square for square in closer[1:] if square[0] > _BELIEVED)]
+        believed = [closer[0], *(square for square in closer[1:] if square[0] > border)]
         return [box for _, box in _apart(believed, _MOST)]
 
     def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:

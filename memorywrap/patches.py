@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ _CLEAR, _HALF_CLEAR = 1e-3, 0.03  # logits that an answer must be ahead: less ca
 _Found = TypeVar("_Found")
 _Try = tuple[int, Iterable[int]]  # an alignment, and the cells that are taken from the sample
 # A part of a search: it yields what is to be looked at and is sent how far the sample's class is ahead in each.
-_Steps = Generator[Sequence[_Try], Tensor, _Found]
+_Steps = Generator[Sequence[_Try], Any, _Found]
 
 
 def patch_counterfactual(
@@ -64,49 +64,67 @@ def patch_counterfactuals(
 ) -> list[PatchCounterfactual | None]:
     """`patch_counterfactual` of each; what all look at next goes through the encoder together, which takes less
     time than one after the other."""
-    searches = [_Searches(classifier, prediction) for prediction in predictions]
+    searches = [_SourceBySource(classifier, prediction) for prediction in predictions]
     while waiting := [search for search in searches if search.tries]:
-        # Those of one precision and one memory.
+        together = [search for search in waiting if search.goes_with(waiting[0])]
         first = waiting[0].now
-        together = [one for one in waiting if one.now.goes_with(first)]
-        pictures = [one.now.pictures(one.tries) for one in together]
+        pictures = [search.now.pictures(search.tries) for search in together]
         with half_precision(classifier.device, first.half):
             seen = classifier.encode(torch.cat(pictures)).to(first.bank.embeddings.dtype)
         logits = classifier.read(seen, first.bank).logits.float().cpu()
-        for one, part in zip(together, logits.split([len(p) for p in pictures]), strict=True):
-            one.look(part)
+        for search, part in zip(together, logits.split([*map(len, pictures)]), strict=True):
+            search.go_on(search.now.margins(part))
     return [search.found for search in searches]
 
 
-class _Searches:
-    """The searches for one prediction, with one sample after the other.
+def looks_together(classifier: MemoryWrapClassifier) -> bool:
+    """Whether several predictions of a model are searched together sooner than one after the other."""
+    return classifier.config.image_size <= _SMALL
+
+
+class _Part(Generic[_Found]):
+    """A part of a search that is under way.
 
     Attributes:
-        now: the one that is under way.
-        tries: what it is to look at next; nothing where all is done.
-        found: what came of it.
+        tries: what it is to look at next; nothing where it has come to its end.
+        found: what it came to.
     """
 
-    def __init__(self, classifier: MemoryWrapClassifier, prediction: Prediction):
-        self.classifier, self.prediction = classifier, prediction
-        self.tries: Sequence[_Try] = ()
-        self.found: PatchCounterfactual | None = None
-        self._steps = self._all()
-        self._go_on(None)
+    tries: Sequence[_Try]
+    found: _Found
 
-    def look(self, logits: Tensor) -> None:
-        """Go on with the logits (tries, classes) of what was to be looked at."""
-        self._go_on(self.now.margins(logits))
+    def __init__(self, steps: _Steps[_Found]):
+        self._steps = steps
+        self.go_on(None)
 
-    def _go_on(self, margins: Tensor | None) -> None:
+    def go_on(self, margins: Tensor | None) -> None:
+        """With what it has seen in its tries; None for the first of them."""
         try:
-            self.tries = next(self._steps) if margins is None else self._steps.send(margins)
+            self.tries = self._steps.send(margins)
         except StopIteration as done:
             self.tries, self.found = (), done.value
 
-    def _all(self) -> _Steps[PatchCounterfactual | None]:
-        for source in islice(_sources(self.prediction), _SOURCES):
-            self.now = _Search(self.classifier, self.prediction, source)
+
+class _SourceBySource(_Part[PatchCounterfactual | None]):
+    """The search for one prediction, with one sample after the other; `now` is that with the present one."""
+
+    now: _Search
+
+    def __init__(self, classifier: MemoryWrapClassifier, prediction: Prediction):
+        super().__init__(self._all(classifier, prediction))
+
+    def goes_with(self, other: _SourceBySource) -> bool:
+        """Whether both look with one precision and read one memory. Of large pictures one search alone fills
+        the encoder, and several the memory."""
+        one, another = self.now, other.now
+        alike = one.half == another.half and one.bank is another.bank
+        return self is other or (alike and one.is_quick)
+
+    def _all(
+        self, classifier: MemoryWrapClassifier, prediction: Prediction
+    ) -> _Steps[PatchCounterfactual | None]:
+        for source in islice(_sources(prediction), _SOURCES):
+            self.now = _Search(classifier, prediction, source)
             found = yield from self.now.run()
             if found is not None:
                 return found
@@ -134,7 +152,7 @@ class _Search:
         assert self.bank.predicted is not None
         self.target = int(self.bank.predicted[source])
         size = prediction.pixels.shape[-1]
-        self.is_quick = size <= _SMALL
+        self.is_quick = looks_together(classifier)
         step = max(size // 16, 1)
         moves = [(0, 0), (-step, 0), (step, 0), (0, -step), (0, step)]
         self.alignments = [
@@ -149,10 +167,6 @@ class _Search:
         device = classifier.device
         self.may_halve = self.is_quick and device.type == "cpu" and bfloat16_pays(device)
         self.half = False  # whether the encoder looks in bfloat16 now
-
-    def goes_with(self, other: _Search) -> bool:
-        """Whether both look with the same precision, and read the same memory."""
-        return self.half == other.half and self.bank is other.bank
 
     def run(self) -> _Steps[PatchCounterfactual | None]:
         """The fewest cells found that lead to the sample's class, in the fewest pieces."""
@@ -220,11 +234,9 @@ class _Search:
 
     def pictures(self, tries: Sequence[_Try]) -> Tensor:
         """uint8 (tries, 3, size, size), with these cells taken from the sample at these alignments."""
-        chosen = torch.zeros(len(tries), GRID * GRID, dtype=torch.bool)
-        for row, (_, cells) in enumerate(tries):
-            chosen[row, list(cells)] = True
         samples = self.samples[[at for at, _ in tries]]
-        return torch.where(chosen[:, None, self.cell_of], samples, self.prediction.pixels)
+        cells = [cells for _, cells in tries]
+        return laid_over(self.prediction.pixels, samples, cells, self.cell_of)
 
     def margins(self, logits: Tensor) -> Tensor:
         """(n,): how far the sample's class is ahead, by logits (n, classes)."""
@@ -234,7 +246,7 @@ class _Search:
         return logits[:, self.target] - others.amax(dim=1) - clear
 
     def _picture(self, at: int, cells: Iterable[int]) -> Tensor:
-        return laid_over(self.prediction.pixels, self.samples[at], cells, self.cell_of)
+        return self.pictures([(at, cells)])[0]
 
     def _first_flips(
         self, order: list[list[int]], counts: tuple[int, ...]
@@ -335,26 +347,13 @@ class _Search:
 
 def _side_by_side(parts: Sequence[_Steps[_Found]]) -> _Steps[list[_Found]]:
     """What several parts of a search come to, which look together."""
-    tries: dict[int, Sequence[_Try]] = {}
-    found: dict[int, _Found] = {}
-
-    def go_on(number: int, margins: Tensor | None) -> None:
-        try:
-            part = parts[number]
-            tries[number] = next(part) if margins is None else part.send(margins)
-        except StopIteration as done:
-            tries.pop(number, None)
-            found[number] = done.value
-
-    for number in range(len(parts)):
-        go_on(number, None)
-    while tries:
-        now = list(tries)
-        margins = yield [one for number in now for one in tries[number]]
-        sizes = [len(tries[number]) for number in now]
-        for number, part in zip(now, margins.split(sizes), strict=True):
-            go_on(number, part)
-    return [found[number] for number in range(len(parts))]
+    all_parts = [_Part(one) for one in parts]
+    while waiting := [part for part in all_parts if part.tries]:
+        margins = yield [one for part in waiting for one in part.tries]
+        sizes = [len(part.tries) for part in waiting]
+        for part, ahead in zip(waiting, margins.split(sizes), strict=True):
+            part.go_on(ahead)
+    return [part.found for part in all_parts]
 
 
 def cell_numbers(size: int) -> Tensor:
@@ -363,11 +362,15 @@ def cell_numbers(size: int) -> Tensor:
     return place[:, None] * GRID + place
 
 
-def laid_over(picture: Tensor, sample: Tensor, cells: Iterable[int], cell_of: Tensor) -> Tensor:
-    """The picture (3, size, size) with the cells of these numbers taken from the sample, likewise."""
-    chosen = torch.zeros(GRID * GRID, dtype=torch.bool)
-    chosen[list(cells)] = True
-    return torch.where(chosen[cell_of], sample, picture)
+def laid_over(
+    picture: Tensor, samples: Tensor, cells: Sequence[Iterable[int]], cell_of: Tensor
+) -> Tensor:
+    """(n, 3, size, size): the picture (3, size, size) with the cells of some numbers taken from each of the
+    samples (n, 3, size, size)."""
+    chosen = torch.zeros(len(samples), GRID * GRID, dtype=torch.bool)
+    for row, numbers in enumerate(cells):
+        chosen[row, list(numbers)] = True
+    return torch.where(chosen[:, None, cell_of], samples, picture)
 
 
 def _moved(pixels: Tensor, shift: tuple[int, int], mirrored: bool) -> Tensor:

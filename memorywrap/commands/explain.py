@@ -33,7 +33,7 @@ from memorywrap.explanation.figures import (
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
 from memorywrap.images import ImageError, to_pil
 from memorywrap.measures.pictures import Row, as_csv, as_html, chosen
-from memorywrap.patches import patch_counterfactual
+from memorywrap.patches import patch_counterfactual, patch_counterfactuals
 from memorywrap.prediction import PatchCounterfactual
 
 _TOGETHER = 8  # explained in common batches
@@ -180,8 +180,9 @@ def _explain_many(
                 [row.prediction for row in some if row.prediction is not None],
                 **_settings(options),
             )
-            for place, (row, explanation) in enumerate(zip(some, explanations, strict=True), start):
-                patch = patch_counterfactual(classifier, explanation.prediction)
+            patches = patch_counterfactuals(classifier, [one.prediction for one in explanations])
+            found = zip(some, explanations, patches, strict=True)
+            for place, (row, explanation, patch) in enumerate(found, start):
                 name = f"{place + 1:04d}"
                 _write(explanation, patch, folder / name, model_name(options))
                 explained.append(replace(row, explained=f"{name}/figure.png"))

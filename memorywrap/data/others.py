@@ -1,7 +1,7 @@
 """Pictures of what a model does not know: letters, shapes, plain surfaces, digits, rendered here, and mosaics.
 
-They are painted and photographed like the digits (`memorywrap.data.digits`), so that nothing but what
-they show tells them apart. There are two kinds of them without a letter or a shape in common: one to
+What is rendered is painted and photographed like the digits (`memorywrap.data.digits`), so that nothing but
+what it shows tells it apart. There are two kinds of them without a letter or a shape in common: one to
 learn from, one to be tested on.
 """
 
@@ -106,9 +106,14 @@ def mosaics_of(pictures: Tensor, count: int, seed: int) -> Tensor:
 
     Returns:
         uint8 (count, 3, side, side), of either kind one half.
+
+    Raises:
+        ValueError: another side.
     """
-    generator = torch.Generator().manual_seed(seed)
     side = pictures.shape[-1]
+    if side % 4:
+        raise ValueError(f"pictures: expected a side that is a multiple of 4, received {side}")
+    generator = torch.Generator().manual_seed(seed)
 
     def chosen(of: int) -> Tensor:
         return pictures[torch.randint(len(pictures), (of,), generator=generator)]

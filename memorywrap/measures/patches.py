@@ -78,7 +78,7 @@ def measure_patches(
 def _by_chance(pixels: Tensor, patch: PatchCounterfactual, rng: np.random.Generator) -> Tensor:
     """The picture with as many cells of the same sample, at random places."""
     cells = rng.choice(patch.grid**2, len(patch.cells), replace=False).tolist()
-    return laid_over(pixels, patch.laid_over, cells, cell_numbers(pixels.shape[-1]))
+    return laid_over(pixels, patch.laid_over[None], [cells], cell_numbers(pixels.shape[-1]))[0]
 
 
 def _second_opinion(

@@ -98,7 +98,8 @@ def chosen(
         wrong: only those that are not answered as they are labelled.
         label: only those labelled so.
         predicted: only those answered so.
-        sort: a column of numbers, the least first.
+        sort: a column of numbers, the least first; before them what is unlike everything known, of which no
+            trust is told.
 
     Raises:
         ValueError: the model does not tell that column.
@@ -113,7 +114,8 @@ def chosen(
     if sort is None:
         return kept
     numbers = {row: cast("float | None", row.values()[sort]) for row in kept}
-    if None in numbers.values():
+    judged = (row for row in kept if row.prediction is not None and not row.prediction.unlike)
+    if None in (numbers[row] for row in judged):
         raise ValueError(f"this model does not tell the {sort} of its answers")
     return sorted(kept, key=lambda row: numbers[row] or 0.0)
 

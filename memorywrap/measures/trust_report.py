@@ -75,7 +75,8 @@ def fit_gauge(
         seed: of the halves, of what is rendered and of the bootstrap.
 
     Returns:
-        The gauge, and a report fit for JSON: how many images of which kind it was fitted on; "sets",
+        The gauge, and a report fit for JSON: how many images of which kind it was "fitted" on, which are
+        those that it judges; "sets",
         by name what `compare` says; "strangers", by name how many images of no class there were, the
         "share" of them that is trusted by at least 0.95, and that is "unlike" everything known.
 
@@ -86,9 +87,9 @@ def fit_gauge(
         raise ValueError("this model has no memory, so there is no evidence to judge it by")
     order = random_order(len(held_out), seed)
     learned, kept = held_out.rows(order[: len(order) // 2]), held_out.rows(order[len(order) // 2 :])
-    pieces = known if mosaics else None
     if strangers and known is not None:
         known = known[random_order(len(known), seed)[:LEARNED]]
+        pieces = known if mosaics else None
         rendered = _none_of_them(_LEARNED_STRANGERS, seed, strangers, pieces)
         if in_scenes:
             more = compose_scenes(range(_SCENES, _SCENES + _SCENES_KNOWN), "learn")
@@ -107,12 +108,17 @@ def fit_gauge(
             tested[f"{where} other composed photographs"] = how(classifier, others_composed)
     if strangers:
         count = max(1, round(_STRANGERS * len(learned)))
+        # Of other photographs than familiarity is learned from.
+        pieces = learned.images if mosaics else None
         images = _none_of_them(count, seed + 1, strangers, pieces)
         fitted["pictures of nothing known"] = _of_none(images)
     evidence = [_evidence(classifier, split) for split in fitted.values()]
     gauge = fit(*(torch.cat([found[part] for found in evidence]) for part in (0, 2)))
     report: dict[str, Any] = {
-        "fitted": {what: len(split) for what, split in fitted.items()},
+        "fitted": {
+            what: int(judged(found).sum())
+            for what, (found, _, _) in zip(fitted, evidence, strict=True)
+        },
         "sets": {
             what: compare(gauge, *_evidence(classifier, split), seed=seed)
             for what, split in tested.items()

@@ -132,6 +132,33 @@ def test_a_patch_is_looked_for_once_and_again_where_that_failed(models, monkeypa
     assert models.patch(classifier, prediction) is None and looked == [prediction] * 2
 
 
+def test_patches_of_several_are_looked_for_together(models, monkeypatch):
+    begun, go_on, asked = threading.Event(), threading.Event(), []
+
+    def look(classifier, predictions):
+        asked.append(len(predictions))
+        begun.set()
+        assert go_on.wait(30)
+        return [None] * len(predictions)
+
+    monkeypatch.setattr("app.models.patch_counterfactuals", look)
+    monkeypatch.setattr(models.maps, "_threads", models.maps._threads[:1])
+    classifier = models.get("digits")
+    first, *others = (classifier.predict(tiny.picture(seed)) for seed in range(4))
+    found = [models.patch_meanwhile(classifier, first)]
+    assert begun.wait(30)
+    found += [models.patch_meanwhile(classifier, one) for one in others]
+    go_on.set()
+    assert [one.result(30) for one in found] == [None] * 4 and asked == [1, 3]
+    # Of large pictures, where that is no sooner, each by itself.
+    monkeypatch.setattr("app.models.looks_together", lambda classifier: False)
+    go_on.clear()
+    again = [classifier.predict(tiny.picture(seed)) for seed in range(3)]
+    found = [models.patch_meanwhile(classifier, one) for one in again]
+    go_on.set()
+    assert [one.result(30) for one in found] == [None] * 3 and asked == [1, 3, 1, 1, 1]
+
+
 def test_without_memory_no_patch_is_looked_for(models):
     classifier = models.get("plain")
     with pytest.raises(ModelError, match="no memory"):

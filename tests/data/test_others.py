@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from memorywrap.data.others import KINDS, letters_of, mosaics_of, render_others
@@ -34,6 +35,11 @@ def test_they_are_pictures_and_no_blank_squares():
     images, _kinds = render_others(60, 0, ("letter", "shape"), fonts=[])
     contrast = images.float().std(dim=(1, 2, 3))
     assert float(contrast.min()) > 1 and float(contrast.median()) > 15
+
+
+def test_mosaics_need_a_side_that_can_be_quartered():
+    with pytest.raises(ValueError, match="multiple of 4, received 30"):
+        mosaics_of(torch.zeros(1, 3, 30, 30, dtype=torch.uint8), 2, 0)
 
 
 def test_mosaics_are_of_quarters_of_several_or_of_one_in_any_order():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from memorywrap.measures.pictures import (
     as_csv,
     as_html,
     as_parquet,
+    chosen,
     files_in,
     label_of,
 )
+from memorywrap.trust import SIGNALS, TrustGauge
 
 MODEL = tiny.classifier()
 CLASSES = MODEL.config.classes
@@ -112,3 +115,14 @@ def test_from_the_command_line(folder, tmp_path, capsys):
     assert "FILE.html, FILE.csv or FILE.parquet" in capsys.readouterr().err
     assert cli.main([*asked, *model]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_what_is_unlike_everything_known_comes_before_the_least_trusted():
+    plain = MODEL.predict(tiny.picture())
+    gauges = [TrustGauge(offset, (0.0,) * len(SIGNALS)) for offset in (1.0, -1.0, 2.0)]
+    sure, doubtful, odd = (replace(plain, gauge=gauge, familiarity=1.0) for gauge in gauges)
+    rows = [Row("sure", None, sure), Row("doubtful", None, doubtful)]
+    rows.append(Row("odd", None, replace(odd, familiarity=-1.0)))
+    assert [row.file for row in chosen(rows, sort="trust")] == ["odd", "doubtful", "sure"]
+    with pytest.raises(ValueError, match="does not tell the trust"):
+        chosen([*rows, Row("plain", None, plain)], sort="trust")
