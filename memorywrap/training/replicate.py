@@ -135,6 +135,10 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
         "a run's accuracy is the mean of evaluations with different memories, 500 test images "
         "sharing one. Paper: MobileNetV2 on the original images, mean of 15 runs; no baseline is given.\n"
     )
+    if any(line["samples"] is None for line in lines):
+        text.write(
+            "\nAll images are in our rows as many as the row names, in the paper's those of the whole data set.\n"
+        )
     if rates:
         text.write(
             "\nNecessity, follow rate, explanation accuracy and how many answers have a counterfactual "

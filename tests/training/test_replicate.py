@@ -201,6 +201,7 @@ def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_t
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
     printed = capsys.readouterr().out
     assert printed.endswith((tmp_path / "tiny.md").read_text())
+    assert "those of the whole data set" in printed
     with (tmp_path / "tiny.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line["variant"] for line in lines] == ["std", "baseline", "memory-wrap"]
