@@ -12,7 +12,7 @@ from memorywrap.data.rendered import SAMPLES
 from memorywrap.data.scenes import compose_scenes
 from memorywrap.data.sets import data_set, load_data
 from memorywrap.devices import use_threads
-from memorywrap.measures.first_guesses import guess_rates, offered_rates
+from memorywrap.measures.first_guesses import guess_rates
 from memorywrap.training import finding
 from memorywrap.training.finding import learn_to_find
 
@@ -59,10 +59,10 @@ def run(options: argparse.Namespace) -> int:
         classifier.set_finder(finder)
         classifier.save_pretrained(folder)
     scenes = compose_scenes(range(options.test_scenes), "test")
-    guessed, offered = guess_rates(classifier, scenes), offered_rates(classifier, scenes)
-    print(f"first guesses on {options.test_scenes} composed photographs: the answer is")
-    for what, share in guessed.items():
-        print(f"  {what}: {100 * share:.1f} %")
-    for what, share in offered.items():
-        print(f"{what}: {100 * share:.1f} %")
+    found = guess_rates(classifier, scenes)
+    answer, digit, further, reached = (f"{100 * share:.1f} %" for share in found.values())
+    print(f"on {options.test_scenes} composed photographs the answer to the first guess")
+    print(f"  is a digit of the number: {answer}")
+    print(f"  is the digit in the square: {digit}")
+    print(f"further squares that show a digit: {further}; digits that have a square: {reached}")
     return 0

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.scenes import Scene
 from memorywrap.data.sets import Split
+from memorywrap.images import Box
 from memorywrap.measures.accuracy import predictions
 
 
@@ -31,39 +32,46 @@ def chosen_squares(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) ->
 def first_guesses(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> Split:
     """What the model sees where it chooses the square itself, one for each scene, and the digit that is
     there: -1 where none is."""
+    return _at_first(classifier, scenes, _squares(classifier, scenes))
+
+
+def guess_rates(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> dict[str, float]:
+    """How the squares that a model proposes lead to answers. The model's classes are the digits, in order.
+
+    Returns:
+        Shares: of the scenes, how often the answer to the first guess "is a digit of the number", and how
+        often the square lies on a digit and the answer "is the digit in the square"; of the other squares
+        that are offered, how many "show a digit" (1 where none is offered); of all digits, how many "have a
+        square", the first guess among them.
+    """
+    squares = _squares(classifier, scenes)
+    guesses = _at_first(classifier, scenes, squares)
+    answers = predictions(classifier, guesses.images)
+    named = [answer in scene.labels for answer, scene in zip(answers.tolist(), scenes, strict=True)]
+    places = [
+        [scene.place(box) for box in boxes] for scene, boxes in zip(scenes, squares, strict=True)
+    ]
+    further = [place is not None for found in places for place in found[1:]]
+    digits = sum(len(scene.labels) for scene in scenes)
+    return {
+        "is a digit of the number": sum(named) / len(named),
+        "is the digit in the square": float((answers == guesses.labels).double().mean()),
+        "show a digit": sum(further) / len(further) if further else 1.0,
+        "have a square": sum(len(set(found) - {None}) for found in places) / digits,
+    }
+
+
+def _squares(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> list[list[Box]]:
+    looked_at = tqdm(scenes, desc="first guesses", unit=" photographs")
+    return [classifier.suggest_boxes(scene.image) for scene in looked_at]
+
+
+def _at_first(
+    classifier: MemoryWrapClassifier, scenes: Sequence[Scene], squares: Sequence[Sequence[Box]]
+) -> Split:
     inputs, labels = [], []
-    for scene in tqdm(scenes, desc="first guesses", unit=" photographs"):
-        box = classifier.suggest_box(scene.image)
+    for scene, (box, *_) in zip(scenes, squares, strict=True):
         inputs.append(classifier.input(scene.image, box))
         label = scene.reads(box)
         labels.append(-1 if label is None else label)
     return Split(torch.stack(inputs), torch.tensor(labels))
-
-
-def guess_rates(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> dict[str, float]:
-    """How often a first guess leads to an answer that is a digit of the number, and how often the square
-    lies on a digit and the answer is that digit; shares of the scenes. The model's classes are the
-    digits, in order."""
-    guesses = first_guesses(classifier, scenes)
-    answers = predictions(classifier, guesses.images)
-    named = [answer in scene.labels for answer, scene in zip(answers.tolist(), scenes, strict=True)]
-    return {
-        "a digit of the number": sum(named) / len(named),
-        "the digit in the square": float((answers == guesses.labels).double().mean()),
-    }
-
-
-def offered_rates(classifier: MemoryWrapClassifier, scenes: Sequence[Scene]) -> dict[str, float]:
-    """How many of the squares that are offered beside the first guess show a digit (1 where none is
-    offered), and how many of the digits some square shows, the first guess among them."""
-    further = on_a_digit = shown = 0
-    for scene in tqdm(scenes, desc="squares offered", unit=" photographs"):
-        places = [scene.place(box) for box in classifier.suggest_boxes(scene.image)]
-        further += len(places) - 1
-        on_a_digit += sum(place is not None for place in places[1:])
-        shown += len(set(places) - {None})
-    digits = sum(len(scene.labels) for scene in scenes)
-    return {
-        "further squares that show a digit": on_a_digit / further if further else 1.0,
-        "digits that a square shows": shown / digits,
-    }

@@ -10,7 +10,6 @@ from memorywrap.measures.first_guesses import (
     chosen_squares,
     first_guesses,
     guess_rates,
-    offered_rates,
 )
 
 
@@ -34,7 +33,7 @@ def test_rates_are_those_of_the_answers_one_by_one(model, scenes, monkeypatch):
     # On the last digit in the first three, and nowhere in the others.
     boxes = [scene.boxes[-1] for scene in scenes[:3]] + [(0, 0, 2, 2)] * 2
     by_image = {id(scene.image): box for scene, box in zip(scenes, boxes, strict=True)}
-    monkeypatch.setattr(model, "suggest_box", lambda image: by_image[id(image)])
+    monkeypatch.setattr(model, "suggest_boxes", lambda image: [by_image[id(image)]])
     labels = first_guesses(model, scenes).labels.tolist()
     assert labels == [*(scene.labels[-1] for scene in scenes[:3]), -1, -1]
     answers = [1, scenes[1].labels[-1], scenes[2].labels[0], scenes[3].labels[0], 10]
@@ -44,9 +43,9 @@ def test_rates_are_those_of_the_answers_one_by_one(model, scenes, monkeypatch):
     )
     named = [answer in scene.labels for answer, scene in zip(answers, scenes, strict=True)]
     rates = guess_rates(model, scenes)
-    assert rates["a digit of the number"] == sum(named) / 5
+    assert rates["is a digit of the number"] == sum(named) / 5
     right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
-    assert rates["the digit in the square"] == pytest.approx(right / 5)
+    assert rates["is the digit in the square"] == pytest.approx(right / 5)
     assert 0 < right < sum(named) < 5
 
 
@@ -58,12 +57,8 @@ def test_offered_squares_count_once_for_each_digit(model, scenes, monkeypatch):
     offered[id(scenes[1].image)] += [nowhere]
     monkeypatch.setattr(model, "suggest_boxes", lambda image: offered[id(image)])
     digits = sum(len(scene.labels) for scene in scenes)
-    assert offered_rates(model, scenes) == {
-        "further squares that show a digit": 3 / 4,
-        "digits that a square shows": 3 / digits,
-    }
+    rates = guess_rates(model, scenes)
+    assert (rates["show a digit"], rates["have a square"]) == (3 / 4, 3 / digits)
     monkeypatch.setattr(model, "suggest_boxes", lambda image: [nowhere])
-    assert offered_rates(model, scenes) == {
-        "further squares that show a digit": 1.0,
-        "digits that a square shows": 0.0,
-    }
+    rates = guess_rates(model, scenes)
+    assert (rates["show a digit"], rates["have a square"]) == (1, 0)
