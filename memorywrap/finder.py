@@ -32,6 +32,7 @@ _BELIEVED, _BELIEVED_BY_BOTH = 3.0, 4.0
 # A part of a digit may look like another: log odds that a square half as large has to be better by.
 _PREFER_LARGE = 1.5
 _OVERLAP = 0.3  # squares that share more than this part of their joint area are of the same thing
+_HELD = 0.8  # and of those that are offered, if the smaller one lies in the other with more than this part
 _LOOKED_AT = 200  # squares that are sorted out by their overlap
 # The best squares are looked at again in these sizes, and moved by up to a stride each way.
 _RESIZES = (2**-0.25, 1.0, 2**0.25)
@@ -95,7 +96,7 @@ class Finder(nn.Module):
         closer.sort(key=lambda square: -square[0])
         # Looked at closely, two may have come to the same digit.
         believed = [closer[0], *(square for square in closer[1:] if square[0] > border)]
-        return [box for _, box in _apart(believed, _MOST)]
+        return [box for _, box in _apart(believed, _MOST, _HELD)]
 
     def _all_squares(self, image: Image.Image) -> list[tuple[float, Box]]:
         """The best squares of each size, with their scores."""
@@ -153,22 +154,25 @@ def _bonus(box: Box, image: Image.Image) -> float:
     return _PREFER_LARGE * math.log2((box[2] - box[0]) / min(image.size))
 
 
-def _apart(squares: Sequence[tuple[float, Box]], most: int) -> list[tuple[float, Box]]:
-    """The first of those that overlap, so many at most."""
+def _apart(
+    squares: Sequence[tuple[float, Box]], most: int, held: float = 1.0
+) -> list[tuple[float, Box]]:
+    """The first of those that are of the same thing, so many at most."""
     apart: list[tuple[float, Box]] = []
     for score, box in squares:
-        if len(apart) < most and all(_overlap(box, other) < _OVERLAP for _, other in apart):
+        if len(apart) < most and not any(_same(box, other, held) for _, other in apart):
             apart.append((score, box))
     return apart
 
 
-def _overlap(one: Box, other: Box) -> float:
-    """Common area over joint area."""
+def _same(one: Box, other: Box, held: float) -> bool:
+    """Whether two squares are of the same thing: they share much of their joint area, or one holds the other
+    with more than such a part."""
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
     common = max(wide, 0) * max(high, 0)
     areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
-    return common / (sum(areas) - common)
+    return common >= _OVERLAP * (sum(areas) - common) or common > held * min(areas)
 
 
 def _convolution(inputs: int, outputs: int, side: int) -> Sequence[nn.Module]:

@@ -77,6 +77,15 @@ def test_no_two_squares_come_to_the_same_thing(finder, monkeypatch) -> None:
     assert len(finder.squares(noise(120, 80))) == 1
 
 
+def test_no_offered_square_holds_another(finder, monkeypatch) -> None:
+    large, inside, beside = (0, 0, 80, 80), (40, 40, 76, 76), (60, 0, 110, 50)
+    found = [(9.0, inside), (8.0, large), (7.0, beside)]
+    monkeypatch.setattr(Finder, "_closer", lambda self, image, boxes: list(found))
+    assert finder.squares(noise(120, 80)) == [inside, beside]
+    # What is only looked at again may: either may be the better one.
+    assert len(finding._apart(found, 4)) == 3
+
+
 @pytest.mark.parametrize(
     ("size", "middle", "side"), [((400, 300), (260, 90), 80), ((90, 300), (40, 200), 60)]
 )

@@ -47,8 +47,8 @@
   let said = '';
   const tell = () => {
     const place = one('#mw-status');
-    const words = one('.mw-verdict') || one('.mw-empty');
-    const text = words ? words.innerText.replace(/\s*\n\s*/g, ', ').trim() : '';
+    const words = [one('.mw-unlike strong'), one('.mw-verdict') || one('.mw-empty')];
+    const text = words.map((found) => found?.innerText.replace(/\s*\n\s*/g, ', ').trim()).filter(Boolean).join(' ');
     if (!place || text === said) return;
     if (said) place.textContent = text;
     said = text || said;

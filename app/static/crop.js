@@ -60,7 +60,10 @@ function show() {
 // The other squares that the model found, such as the digits of a number: a click goes there.
 function offer() {
   frame.querySelectorAll('.mw-offer').forEach((old) => old.remove());
-  (props.guesses || []).forEach(([left, top, right], number, all) => {
+  const guesses = (props.guesses || []).map((guess, number) => [...guess, number]);
+  // Small ones over large ones, so that each can be clicked.
+  guesses.sort((one, other) => (other[2] - other[0]) - (one[2] - one[0]));
+  guesses.forEach(([left, top, right, , number], _, all) => {
     const next = { left, top, side: right - left };
     const away = Math.max(
       Math.abs(left - box.left), Math.abs(top - box.top), Math.abs(next.side - box.side));

@@ -243,9 +243,7 @@ def paper_figure(
     top = margin + 60
     sheet = _Sheet(width, top + 30 + side + 62 + margin, scale)
 
-    best = prediction.probabilities[prediction.predicted]
-    title = f"Predicted {prediction.classes[prediction.predicted]}, {percent(best)}"
-    sheet.text((margin, margin - 6), title, 26)
+    sheet.text((margin, margin - 6), _title(prediction), 26)
     sheet.legend(width - margin, margin + 2)
     for column, part in enumerate(parts):
         left = margin + column * (pair + between)
@@ -285,9 +283,7 @@ def memory_figure(prediction: Prediction, *, columns: int = 8, scale: int = 2) -
     top = margin + 44 + _SIDE + 58
     width = 2 * margin + columns * (small + gap) - gap
     sheet = _Sheet(width, top + -(-len(used) // columns) * row + margin - 20, scale)
-    best = prediction.probabilities[prediction.predicted]
-    title = f"Predicted {prediction.classes[prediction.predicted]}, {percent(best)}"
-    sheet.text((margin, margin - 6), title, 26)
+    sheet.text((margin, margin - 6), _title(prediction), 26)
     sheet.legend(width - margin, margin + 2)
     sheet.picture((margin, margin + 44), to_pil(prediction.pixels), _SIDE)
     samples = f"{len(used)} of {len(bank)} memory samples were used. What each is predicted as, and its weight:"
@@ -334,6 +330,12 @@ def _font(size: int) -> Any:
         with contextlib.suppress(OSError):
             return ImageFont.truetype(str(file), round(0.93 * size))  # it is wider
     return ImageFont.load_default(size)
+
+
+def _title(prediction: Prediction) -> str:
+    share = percent(prediction.probabilities[prediction.predicted])
+    unlike = "; unlike everything known" if prediction.unlike else ""
+    return f"Predicted {prediction.classes[prediction.predicted]}, {share}{unlike}"
 
 
 class _Sheet:

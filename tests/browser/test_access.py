@@ -76,17 +76,23 @@ def test_answers_are_told_in_one_place_that_is_there_from_the_start(visit):
     pick(tab, 0)
     expect(place).to_contain_text("The model says")
     assert tab.locator(".mw-class").inner_text() in place.inner_text()
-    assert tab.locator(".mw-answer [role=status]").count() == 0
-    expect(tab.get_by_role("heading", name="The model says")).to_be_visible()
+    # As the answer has it for what is unlike everything known, which this model cannot tell.
+    tab.evaluate(
+        "document.querySelector('.mw-answer').insertAdjacentHTML('afterbegin',"
+        " '<div class=mw-unlike><p><strong>This is unlike it.</strong></p></div>')"
+    )
+    expect(place).to_contain_text("This is unlike it. The model says")
+    tab.locator(".mw-unlike").evaluate("found => found.remove()")
 
 
 @pytest.mark.parametrize("width", _WIDTHS)
 def test_every_width_has_its_bars_and_does_not_jump(visit, width):
     tab = visit(viewport={"width": width, "height": 844})
     tab.evaluate(_SHIFTS)
-    seen = -1.0
-    while seen != (seen := tab.evaluate("window.shifts")):  # the page itself is still being built
+    seen = [-1.0]
+    while len(set(seen[-3:])) > 1 or len(seen) < 4:  # the page itself is still being built
         tab.wait_for_timeout(500)
+        seen.append(tab.evaluate("window.shifts"))
     tab.evaluate("window.shifts = 0")
     pick(tab, 0)
     tab.locator("details.mw-exact").wait_for(state="attached")

@@ -43,6 +43,12 @@ def without_counterfactual(explanation):
     return replace(explanation, prediction=prediction, memory_maps=maps)
 
 
+def test_figures_say_what_is_unlike_everything_known(explanation):
+    one = explanation.prediction
+    known, unlike = (figures._title(replace(one, familiarity=odds)) for odds in (1.0, -1.0))
+    assert known.startswith("Predicted ") and unlike == f"{known}; unlike everything known"
+
+
 def test_enlarging_keeps_every_pixel_hard():
     image = tiny.picture(size=(4, 4))
     large = np.asarray(enlarged(image, 12))
