@@ -76,6 +76,12 @@ class Prediction:
         evidence = (self.logits[None], self.weights[None], self.similarity[None])
         return float(self.gauge.probability(signals(*evidence, self.bank.predicted, known)))
 
+    @property
+    def right_in_100(self) -> int | None:
+        """Trust as so many times in 100, for people: never 0 or 100, as nothing is certain that was learned from
+        some thousand answers."""
+        return None if self.trust is None else min(max(round(100 * self.trust), 1), 99)
+
     @cached_property
     def nearest(self) -> int | None:
         """The memory sample that is most similar to the input, whatever it is predicted as."""

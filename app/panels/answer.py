@@ -42,7 +42,6 @@ def answer(prediction: Prediction) -> str:
     shares = prediction.probabilities
     order = sorted(range(len(shares)), key=lambda index: -shares[index])
     rows = [(prediction.classes[index], shares[index]) for index in order[:_TOP]]
-    trust = prediction.trust
     return render(
         "answer",
         rows=rows,
@@ -51,8 +50,7 @@ def answer(prediction: Prediction) -> str:
         pixels=prediction.pixels,
         stranger=_sample(prediction, prediction.nearest) if prediction.unlike else None,
         tells=prediction.familiarity is not None,
-        # Never 0 or 100: nothing is certain that was learned from some thousand answers.
-        often=None if trust is None else min(max(round(100 * trust), 1), 99),
+        often=prediction.right_in_100,
     )
 
 

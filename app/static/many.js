@@ -93,6 +93,7 @@ async function one(picture, { model, classes }) {
   [unlike.className, unlike.textContent] = ['unlike', ' unlike everything known'];
   cell(row, [told.predicted, told.unlike ? unlike : null]);
   cell(row, (100 * value.probability).toFixed(1), 'number');
+  // Never 0 or 100, as on the page.
   cell(row, told.trust === null ? '' : Math.min(Math.max(Math.round(100 * told.trust), 1), 99), 'number');
   if (strongest) {
     const other = told.counterfactual ?? told.contrast;
