@@ -14,13 +14,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from app import timing
 from memorywrap import MemoryWrapClassifier
-from memorywrap.commands import bench as bench_command
 from memorywrap.commands import classify, shared, whatif
 from memorywrap.commands import main as cli
 from memorywrap.data.sets import Split
-from memorywrap.measures import speed as bench
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,17 +27,6 @@ def photo(tmp_path):
     path = tmp_path / "photo.png"
     tiny.picture().save(path)
     return str(path)
-
-
-@pytest.fixture
-def run(tiny_checkpoint, capsys):
-    """Runs a command with the tiny model: (exit code, standard output, standard error)."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main([*arguments, "--checkpoint", str(tiny_checkpoint)])
-        return code, *capsys.readouterr()
-
-    return command
 
 
 def assert_one_sentence(error: str) -> None:
@@ -170,50 +156,6 @@ def test_whatif_asks_redrawn_banks(run, photo, monkeypatch):
     assert low <= redrawn["agreement"] <= high
     assert all(1 <= sample["used"] <= sample["drawn"] <= 4 for sample in redrawn["recurrent"])
     assert run("whatif", photo, "--redraws", "-1")[0] == 2
-
-
-@pytest.mark.slow
-def test_bench_times_every_part_and_compares(run, monkeypatch):
-    monkeypatch.setattr(bench, "_INPUTS", 1)
-    monkeypatch.setattr(bench, "_TOGETHER", 2)
-    monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
-    code, out, _ = run("bench", "--repeats", "1", "--json")
-    report = json.loads(out)
-    assert code == 0 and len(report["median_ms"]) == 12
-    assert all(value > 0 for value in report["median_ms"].values())
-    assert set(report["completeness_error"]) == {"ours", "published procedure"}
-    assert len(report["ratios"]) == 2
-
-
-def test_bench_times_images_at_once(run, monkeypatch):
-    monkeypatch.setattr(bench, "_INPUTS", 1)
-    monkeypatch.setattr(bench, "_TOGETHER", 2)
-    monkeypatch.setattr(bench, "PUBLISHED_STEPS", 4)
-    code, out, _ = run("bench", "--repeats", "1", "--batches", "2", "--json")
-    named = [name for name in json.loads(out)["median_ms"] if "2 at once, per image" in name]
-    assert code == 0 and [name.split(",")[0] for name in named] == [
-        "encoder", "classification", "explanation",
-    ]  # fmt: skip
-    code, _, told = run("bench", "--batches", "0")
-    assert code == 2 and "--batches: expected at least 1, received 0" in told
-
-
-@pytest.mark.parametrize(
-    ("form", "row"),
-    [
-        ([], r"reading +3\.00 +2\.00 +2\n"),
-        (["--markdown"], r"\| reading \| 3\.00 \| 2\.00 \| 2 \|\n"),
-    ],
-)
-def test_bench_prints_medians_and_ratios(run, monkeypatch, form, row):
-    report = bench.Report({"cores": 2}, {"model": "Tiny"}, {"reading": [2.0, 4.0]})
-    report.milliseconds |= {bench._WARM: [10.0], bench._PUBLISHED: [25.0]}
-    report.completeness_errors = {"ours": [0.001, 0.003]}
-    monkeypatch.setattr(bench_command, "bench", lambda *_, **__: report)
-    code, out, _ = run("bench", *form)
-    assert code == 0 and re.search(row, out)
-    assert "takes 2.5 times as long as our explanation, paths of the memory prepared" in out
-    assert "completeness error, ours: median 0.20 %, worst 0.30 %, of 2" in out
 
 
 @pytest.mark.parametrize(
@@ -382,27 +324,3 @@ def test_every_command_has_a_help_text(name, capsys):
         cli.main([name, "--help"])
     assert stop.value.code == 0
     assert f"usage: memorywrap {name}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("works", [True, False])
-def test_bench_adds_what_the_page_says_of_its_own_times(run, monkeypatch, works):
-    report = bench.Report({"cores": 2}, {"model": "Tiny"}, {"reading": [2.0, 4.0]})
-    code = "print('{\"page\": [3.0, 5.0]}')" if works else "import sys; sys.exit('no page today')"
-
-    def program(module, arguments):
-        assert module == "app.timing" and arguments[1:] == ["--repeats", "2"]
-        return [sys.executable, "-c", code], dict(os.environ)
-
-    monkeypatch.setattr(bench_command, "bench", lambda *_, **__: report)
-    monkeypatch.setattr(bench_command, "program", program)
-    code, out, err = run("bench", "--repeats", "2", "--http", "--json")
-    if works:
-        assert code == 0 and json.loads(out)["median_ms"] == {"reading": 3.0, "page": 4.0}
-    else:
-        assert (code, out) == (2, "") and err.endswith("\nmemorywrap bench: no page today\n")
-
-
-def test_a_page_that_does_not_start_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(timing, "_START_LIMIT", 0)
-    with pytest.raises(ValueError, match="the page did not start within 0 s: try python -m app"):
-        timing.time_page(tmp_path)
