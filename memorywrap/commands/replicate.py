@@ -15,7 +15,7 @@ from memorywrap.training import replicate
 from memorywrap.training.few_shot import READERS
 from memorywrap.training.loop import Interrupted
 from memorywrap.training.replicate import SEEDS
-from memorywrap.training.tables import TABLES, rows
+from memorywrap.training.tables import TABLES, has_encoder, rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         choices=tuple(one for one in ENCODERS if one not in PHOTO),
-        help="instead of the table's",
+        help="only these rows; one that the table does not have: instead of the table's",
     )
     parser.add_argument("--recipe", choices=("fast", "paper"), help="instead of the table's")
     add_set(parser)
@@ -57,12 +57,16 @@ def run(options: argparse.Namespace) -> int:
     if options.samples is not None:
         sizes = [None if size == 0 else size for size in options.samples]
     changed = {
-        "encoder": options.encoder,
         "recipe": options.recipe,
         "settings": [setting(text) for text in options.set],
     }
-    wanted = rows(options.table, variants=options.variants, samples=sizes, **changed)
-    table = rows(options.table, **changed)  # those not asked for now may have runs
+    encoder = options.encoder
+    wanted = rows(
+        options.table, variants=options.variants, samples=sizes, encoder=encoder, **changed
+    )
+    # Those not asked for now may have runs.
+    whole = None if has_encoder(options.table, encoder) else encoder
+    table = rows(options.table, encoder=whole, **changed)
     folder = Path(options.out)
 
     def write(*_: Any) -> None:

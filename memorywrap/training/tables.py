@@ -143,6 +143,11 @@ TABLES: dict[str, tuple[Row, ...]] = {
 TABLES["paper"] = (*TABLES["paper-svhn"], *TABLES["paper-cifar10"], *TABLES["paper-cinic10"])
 
 
+def has_encoder(table: str, encoder: str | None) -> bool:
+    """Whether a named table has rows with an encoder."""
+    return any(row.encoder == encoder for row in TABLES.get(table, ()))
+
+
 def rows(
     table: str,
     *,
@@ -154,21 +159,25 @@ def rows(
 ) -> list[Row]:
     """The rows of a named table, fewer of them or with another encoder or recipe where asked.
 
+    An encoder of the table asks for its rows; any other takes the place of the table's.
+
     Raises:
         ValueError: no such table, or no row left.
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table!r}: expected one of {', '.join(TABLES)}")
+    replaced = None if has_encoder(table, encoder) else encoder
     found = [
         replace(
             row,
             recipe=recipe or row.recipe,
-            encoder=encoder or row.encoder,
+            encoder=replaced or row.encoder,
             settings=(*row.settings, *settings),
         )
         for row in TABLES[table]
         if (samples is None or row.samples in samples)
         and (variants is None or row.variant in variants)
+        and (encoder in (replaced, row.encoder))
     ]
     if not found:
         raise ValueError(f"table {table}: no row is left of what was asked for")

@@ -160,6 +160,10 @@ def test_tables_hold_what_the_issue_asks_for():
     assert wanted <= {(row.data, row.variant, row.samples) for row in paper}
     fewer = rows("fast-cifar10", variants=["std"], samples=[1000, None], encoder="vit")
     assert [(row.samples, row.encoder) for row in fewer] == [(1000, "vit"), (None, "vit")]
+    # Where a table has several encoders, one of them asks for its rows, each with its own settings.
+    (plain, with_memory) = rows("paper-encoders", encoder="vit_7x384")
+    assert (plain.variant, with_memory.variant) == ("std", "memory-wrap")
+    assert plain.settings and plain.encoder == with_memory.encoder == "vit_7x384"
     with pytest.raises(ValueError, match="unknown table 'all'"):
         rows("all")
     with pytest.raises(ValueError, match="no row is left"):
@@ -211,6 +215,19 @@ def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_t
     runs = sorted(tmp_path.glob("noise-all-std-*/result.json"))
     accuracies = [json.loads(run.read_text())["measured"]["noise:test"]["accuracy"] for run in runs]
     assert float(lines[0]["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
+
+
+def test_asking_for_one_encoder_of_several_leaves_the_others_in_the_table(
+    tmp_path, tiny_table, monkeypatch, capsys
+):
+    several = (*TABLES["tiny"], dataclasses.replace(TABLES["tiny"][0], encoder="whitened"))
+    monkeypatch.setitem(TABLES, "tiny", several)
+    command = ["replicate", "tiny", "--out", str(tmp_path), "--print", "--encoder"]
+    assert cli.main([*command, "whitened"]) == 0
+    assert capsys.readouterr().out.count("| tiny |") == len(VARIANTS)
+    assert cli.main([*command, "compact"]) == 0  # of no row: in the place of all
+    printed = capsys.readouterr().out
+    assert "| tiny |" not in printed and printed.count("| compact |") == len(several)
 
 
 def test_printing_trains_nothing(tmp_path, tiny_table, monkeypatch, capsys):
