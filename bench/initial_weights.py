@@ -1,0 +1,68 @@
+"""Print what the architecture of MobileNetV2 and its initial weights each bring to the paper's recipe.
+
+python -m bench.initial_weights --out runs/weights [--seeds 3] [--print]
+
+Memory-wrap on 1,000 house numbers, with torchvision's network and with the one of the paper's repository, each with
+the initial weights that torchvision draws (normal, by the fan-out) and those that PyTorch gives a convolution
+(uniform, by the fan-in). Every convolution is normalised after it, so the weights start the same function; what
+differs is how fast each layer learns. A run that is there is left alone, one that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from memorywrap.encoders import create_encoder, register_encoder
+from memorywrap.training import replicate
+from memorywrap.training.tables import Row
+
+
+def by_fan_in(convolution: nn.Conv2d) -> None:
+    """PyTorch's own."""
+    convolution.reset_parameters()
+
+
+def by_fan_out(convolution: nn.Conv2d) -> None:
+    """Those of torchvision's MobileNetV2."""
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
+
+
+def redrawn(encoder: str, draw: Callable[[nn.Conv2d], None]) -> nn.Module:
+    """An encoder whose convolutions have other initial weights."""
+    network = create_encoder(encoder)
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            draw(part)
+    return network
+
+
+REDRAWN = {
+    "mobilenet_v2_by_fan_in": partial(redrawn, "mobilenet_v2", by_fan_in),
+    "mobilenet_v2_cifar_by_fan_out": partial(redrawn, "mobilenet_v2_cifar", by_fan_out),
+}
+ALL = ("mobilenet_v2", *REDRAWN, "mobilenet_v2_cifar")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, default=replicate.SEEDS, help="runs per row")
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)
+    parser.add_argument("--print", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    for name, build in REDRAWN.items():
+        register_encoder(name)(build)
+    rows = [Row("svhn", "memory-wrap", 1000, "paper", encoder) for encoder in ALL]
+    if not options.print:
+        wanted = [row for row in rows if row.encoder in options.only]
+        replicate.replicate(wanted, options.out, range(options.seeds))
+    print(replicate.markdown(replicate.results(rows, options.out)), end="")
+
+
+if __name__ == "__main__":
+    main()
