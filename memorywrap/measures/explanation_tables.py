@@ -33,13 +33,14 @@ def markdown(report: dict[str, Any]) -> str:
 def _agreement_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
     ways = report["agreement"]
     lines = [
-        f"All {report['test']:,} test images, ± the spread over {sizes.redraws} redrawn banks:",
+        f"All {report['test']:,} test images. Here, and wherever nothing else is said, ± is the sample standard "
+        f"deviation over {sizes.redraws} redrawn banks:",
         "",
         "| explanation by the heaviest sample | leave one out | auxiliary memory |",
         "| --- | ---: | ---: |",
     ]
     for name in ways["leave one out"]:
-        cells = [_spread(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
+        cells = [_percent(ways[how][name]) for how in ("leave one out", "auxiliary memory")]
         lines.append(f"| {_in_words(name)} | {' | '.join(cells)} |")
     return lines
 
@@ -116,16 +117,16 @@ def _votes_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
         "| --- | ---: | ---: |",
     ]
     for what, told in report["examples"]["votes"].items():
-        lines.append(f"| as {what} | {_spread(told['right'])} | {_spread(told['same'])} |")
+        lines.append(f"| as {what} | {_percent(told['right'])} | {_percent(told['same'])} |")
     return lines
 
 
 def _rules_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
     found = report["examples"]
-    without, marked = (_spread(found["answered"][name]) for name in ("without", "with"))
+    without, marked = (_percent(found["answered"][name]) for name in ("without", "with"))
     lines = [
         f"Examples by what chooses them. Non-representativeness (less is better) over the "
-        f"{_spread(found['with_example'])} of all test images for which every rule finds an example, and how "
+        f"{_percent(found['with_example'])} of all test images for which every rule finds an example, and how "
         f"many of the memory's samples are among the first five of any; how well planted samples are found "
         f"with {sizes.curves} images (area under precision and recall): marked ones of one class by marked "
         f"images of others, of which {marked} are answered as that class ({without} without the mark), and "
@@ -140,7 +141,7 @@ def _rules_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
         planted = [found[kind] and found[kind][rule] for kind in ("shortcut", "mixed")]
         numbers = [of_rule.get("input"), of_rule.get("prediction")]
         cells = ["" if values is None else _number(values) for values in numbers]
-        cells.append(_spread(of_rule["cardinality"]) if of_rule else "")
+        cells.append(_percent(of_rule["cardinality"]) if of_rule else "")
         cells += ["" if values is None else _number(values) for values in planted]
         lines.append(f"| {rule} | {' | '.join(cells)} |")
     return lines
@@ -190,10 +191,16 @@ def _difference(areas: Sequence[float], chance: Sequence[float]) -> str:
 
 
 def _number(values: Sequence[float | None]) -> str:
+    """Mean and sample standard deviation of those that are known."""
     known = [value for value in values if value is not None]
-    return f"{np.mean(known):.3f} ± {np.std(known):.3f}" if known else ""
+    if len(known) < 2:
+        return f"{known[0]:.3f}" if known else ""
+    return f"{np.mean(known):.3f} ± {np.std(known, ddof=1):.3f}"
 
 
-def _spread(values: Sequence[float | None]) -> str:
+def _percent(values: Sequence[float | None]) -> str:
+    """The same of shares, in percent."""
     known = [100 * value for value in values if value is not None]
-    return f"{np.mean(known):.1f} ± {np.std(known):.1f} %" if known else ""
+    if len(known) < 2:
+        return f"{known[0]:.1f} %" if known else ""
+    return f"{np.mean(known):.1f} ± {np.std(known, ddof=1):.1f} %"
