@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     for row in answered(classifier, options, hidden=report is None):
         rows.append(row)
         if report is None and row.prediction is not None:
-            print(json.dumps(row.prediction.to_dict(model_name(options))), flush=True)
+            said = row.prediction.to_dict(model_name(options))
+            print(json.dumps({"file": row.file, **said}), flush=True)
     if report is not None:
         title = classifier.config.title
         if report.suffix == ".parquet":

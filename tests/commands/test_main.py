@@ -41,7 +41,8 @@ def test_classify_prints_one_object_per_image_in_the_given_order(run, photo, tmp
     first, second, third = (json.loads(line) for line in out.splitlines())
     assert first == third != second
     model = MemoryWrapClassifier.from_pretrained(tmp_path / "tiny")
-    assert first == model.predict(photo).to_dict("tiny")
+    assert first == {"file": photo, **model.predict(photo).to_dict("tiny")}
+    assert second["file"] == str(other)
 
 
 def test_classify_goes_on_after_a_bad_image_and_says_so(run, photo, tmp_path):
@@ -105,7 +106,7 @@ def test_whatif_answers_with_an_edited_memory(run, photo):
     edits = ["--edit", f"remove={gone}", "--edit", f"add={photo}={before['predicted']}"]
     code, out, _ = run("whatif", photo, *edits)
     told = json.loads(out)
-    assert code == 0 and told["before"] == before
+    assert code == 0 and {"file": photo, **told["before"]} == before
     assert gone not in {sample["index"] for sample in told["after"]["memory"]}
     for wrong, said in (
         ("remove=99", "no memory sample 99"),
