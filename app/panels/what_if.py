@@ -172,6 +172,7 @@ def html(before: Prediction, after: Prediction, edits: tuple[Edit, ...]) -> str:
     return render(
         "what_if",
         answers=[_told(before), _told(after)],
+        stranger=before.unlike,
         changed=before.predicted != after.predicted,
         samples=samples,
         left=int(bank.available.sum()),

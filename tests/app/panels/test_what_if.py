@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -53,6 +54,13 @@ def test_edits_pile_up_are_undone_and_begun_anew(panel, session):
     shown = ask(panel, session, reset=True)[panel.html]
     assert kinds(session) == [] and session.subject.edited is None
     assert "Nothing is changed yet" in shown
+
+
+def test_a_picture_unlike_everything_known_stays_so_here(session):
+    prediction = session.subject.prediction
+    assert "unlike everything" not in html(prediction, prediction, ())
+    stranger = dataclasses.replace(prediction, familiarity=-1.0)
+    assert "unlike everything the model knows" in html(stranger, prediction, ())
 
 
 def test_what_is_shown_is_what_the_model_says_with_that_memory(panel, session):
