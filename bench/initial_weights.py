@@ -4,46 +4,26 @@ python -m bench.initial_weights --out runs/weights [--seeds 3] [--print]
 
 Memory-wrap on 1,000 house numbers, with torchvision's network and with the one of the paper's repository, each with
 the initial weights that torchvision draws (normal, by the fan-out) and those that PyTorch gives a convolution
-(uniform, by the fan-in). Every convolution is normalised after it, so the weights start the same function; what
-differs is how fast each layer learns. A run that is there is left alone, one that was cut off goes on.
+(uniform, by the fan-in). A run that is there is left alone, one that was cut off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from memorywrap.encoders import create_encoder, register_encoder
+from memorywrap.encoders.published import drawn_by_fan_in, drawn_by_fan_out
 from memorywrap.training import replicate
 from memorywrap.training.tables import Row
 
 
-def by_fan_in(convolution: nn.Conv2d) -> None:
-    """PyTorch's own."""
-    convolution.reset_parameters()
-
-
-def by_fan_out(convolution: nn.Conv2d) -> None:
-    """Those of torchvision's MobileNetV2."""
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
-
-
-def redrawn(encoder: str, draw: Callable[[nn.Conv2d], None]) -> nn.Module:
-    """An encoder whose convolutions have other initial weights."""
-    network = create_encoder(encoder)
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d):
-            draw(part)
-    return network
-
-
-REDRAWN = {
-    "mobilenet_v2_by_fan_in": partial(redrawn, "mobilenet_v2", by_fan_in),
-    "mobilenet_v2_cifar_by_fan_out": partial(redrawn, "mobilenet_v2_cifar", by_fan_out),
+REDRAWN: dict[str, Callable[[], nn.Module]] = {
+    "mobilenet_v2_by_fan_in": lambda: drawn_by_fan_in(create_encoder("mobilenet_v2")),
+    "mobilenet_v2_cifar_by_fan_out": lambda: drawn_by_fan_out(create_encoder("mobilenet_v2_cifar")),
 }
 ALL = ("mobilenet_v2", *REDRAWN, "mobilenet_v2_cifar")
 

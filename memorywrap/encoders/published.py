@@ -78,14 +78,14 @@ def _efficientnet_b0() -> nn.Module:
 
 @register_encoder("efficientnet_b0_320")
 def _efficientnet_b0_320() -> nn.Module:
-    """EfficientNet-B0 as the paper's repository has it: it ends with the last block, at 320 numbers, and with
-    dropout."""
+    """EfficientNet-B0 as the paper's repository has it: it ends with the last block, at 320 numbers, with
+    dropout, and begins with the weights that PyTorch gives a convolution."""
     from torchvision import models
 
     network = models.efficientnet_b0(weights=None)
     network.features[0][0].stride = (1, 1)
     features = nn.Sequential(*network.features[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return _announced(nn.Sequential(features, nn.Dropout(0.2)), 320)
+    return _announced(drawn_by_fan_in(nn.Sequential(features, nn.Dropout(0.2))), 320)
 
 
 @register_encoder("shufflenet_v2_x0_5")
@@ -121,13 +121,14 @@ def _densenet121() -> nn.Module:
 
 @register_encoder("densenet121_growth12")
 def _densenet121_growth12() -> nn.Module:
-    """The narrow DenseNet of the paper's repository: as deep as DenseNet-121, growing by 12 channels, not 32."""
+    """The narrow DenseNet of the paper's repository: as deep as DenseNet-121, growing by 12 channels, not 32, from
+    the weights that PyTorch gives a convolution."""
     from torchvision import models
 
     network = models.DenseNet(growth_rate=12, block_config=(6, 12, 24, 16), num_init_features=24)
     network.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
     network.features.norm0 = network.features.relu0 = network.features.pool0 = nn.Identity()
-    return _headless(network, "classifier")
+    return _headless(drawn_by_fan_in(network), "classifier")
 
 
 @register_encoder("googlenet")
@@ -173,8 +174,28 @@ def _wide_resnet28_10() -> nn.Module:
             layers.append(_PreActivation(channels, width, stride if block == 0 else 1))
             channels = width
     layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = nn.Sequential(*layers)
-    return _announced(network, channels)
+    return _announced(drawn_by_fan_out(nn.Sequential(*layers)), channels)
+
+
+# Where every convolution is normalised after it, both start the same function; what differs is how fast each layer
+# learns.
+
+
+def drawn_by_fan_in(network: nn.Module) -> nn.Module:
+    """The network with the initial weights that PyTorch gives a convolution."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            part.reset_parameters()
+    return network
+
+
+def drawn_by_fan_out(network: nn.Module) -> nn.Module:
+    """The network with the initial weights of He et al. (arXiv 1502.01852), which torchvision gives most of its
+    convolutions."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out")
+    return network
 
 
 class _Inverted(nn.Module):

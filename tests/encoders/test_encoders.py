@@ -119,3 +119,17 @@ def test_whitening_takes_the_correlations_out_of_patches():
     torch.testing.assert_close(outputs[12:], -outputs[:12])
     correlation = torch.corrcoef(outputs[:12])
     torch.testing.assert_close(correlation, torch.eye(12), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v2_cifar", "efficientnet_b0_320", "densenet121_growth12", "shufflenet_v2_x0_5"],
+)
+def test_those_of_the_papers_repository_begin_with_the_weights_that_pytorch_gives_a_convolution(
+    name,
+):
+    torch.manual_seed(0)
+    for part in create_encoder(name).modules():
+        if isinstance(part, nn.Conv2d):
+            inputs = part.weight[0].numel()  # uniform within one over the root of the fan-in
+            assert 0.3 < part.weight.abs().max().item() * inputs**0.5 <= 1 + 1e-6
