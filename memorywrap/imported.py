@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -18,22 +18,29 @@ from torch import Tensor
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.banks import bank_recipe
+from memorywrap.data.banks import bank_recipe, digest_of, draw_bank
 from memorywrap.data.published import PublishedSet
 from memorywrap.data.sampling import balanced
 from memorywrap.data.sets import ImageData, data_set
 from memorywrap.images import of_side
 
-HELD_OUT = 6000  # images that the script keeps from training, and then does not use
-
 _VARIANTS = {"std": "std", "memory": "baseline", "encoder_memory": "memory-wrap"}
-_NORMAL = {
-    "SVHN": ("svhn", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "CIFAR10": ("cifar10", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "CINIC10": (
-        "cinic10",
-        (0.47889522, 0.47227842, 0.43047404),
-        (0.24205776, 0.23828046, 0.25874835),
+
+
+class _Data(NamedTuple):
+    """How the script reads a data set."""
+
+    name: str  # what it is called here
+    held_out: int  # images that it keeps from training, and then does not use
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+_DATA = {
+    "SVHN": _Data("svhn", 6000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "CIFAR10": _Data("cifar10", 6000, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "CINIC10": _Data(
+        "cinic10", 10, (0.47889522, 0.47227842, 0.43047404), (0.24205776, 0.23828046, 0.25874835)
     ),
 }
 _ENTRIES: dict[str, type | tuple[type, ...]] = {
@@ -65,16 +72,17 @@ def import_published(
 
     Returns:
         The classifier, in evaluation mode. A bank of public data is a recipe in `config.bank`, which draws it
-        when the checkpoint is loaded; with `run` it is not drawn before.
+        when the checkpoint is loaded.
 
     Raises:
-        CheckpointError: no such file, another model, a version of their package with another function, or a
-            model with memory without `run` and `bank`.
+        CheckpointError: no such file, another model, a version of their package with another function, a
+            model with memory without `run` and `bank`, or a bank of other classes.
+        DataError: with `run`, a copy of its data set that does not tell what it was trained on.
     """
     path = Path(path)
     saved = _read(path)
-    name, mean, std = _NORMAL[saved["dataset_name"]]
-    record = cast(PublishedSet, data_set(name))
+    read = _DATA[saved["dataset_name"]]
+    name, record = read.name, cast(PublishedSet, data_set(read.name))
     variant = _VARIANTS[saved["modality"]]
     samples, size = saved["train_examples"], saved["mem_examples"]
     data: dict[str, Any] = {"name": name, "samples": samples}
@@ -90,16 +98,18 @@ def import_published(
             "seed": run,
             "size": size,
             "samples": samples,
-            "held_out": HELD_OUT,
+            "held_out": read.held_out,
         }
-        data |= {"seed": run, "held_out": HELD_OUT}
+        data |= {"seed": run, "held_out": read.held_out}
+        if record.at_hand():  # better known now than when somebody asks the model
+            recipe["digest"] = digest_of(draw_bank(recipe))
     config = Config(
         title=title or f"{path.stem} ({record.title or name}, published script)",
         encoder="mobilenet_v2_cifar",
         classes=record.classes,
         variant=variant,
-        mean=mean,
-        std=std,
+        mean=read.mean,
+        std=read.std,
         bank=recipe,
         data=data,
         seed=run or 0,
@@ -115,17 +125,18 @@ def import_published(
             f"{path}: its tensors are not those of the published MobileNet: {str(error).splitlines()[-1].strip()}"
         ) from error
     if bank is not None and classifier.has_memory:
-        if len(bank.classes) != len(record.classes):
+        if set(bank.classes) != set(record.classes):
             raise CheckpointError(
-                f"{bank.name}: expected {len(record.classes)} classes as in the model, found {len(bank.classes)}"
+                f"{bank.name}: expected the classes of the model, {', '.join(record.classes)}; found "
+                f"{', '.join(bank.classes)}"
             )
         # The images of public data stay where they are: a recipe draws the same ones.
         drawn = bank_recipe(bank, size, config.seed)
         kept = bank.train.rows(balanced(bank.train.labels, size, config.seed))
-        version = dict(bank.version)
-        classifier.config = replace(config, classes=bank.classes, data=version, bank=drawn)
+        classifier.config = replace(config, bank=drawn)
         images = of_side(kept.images, config.image_size)
-        classifier.set_bank(classifier.make_bank(images, kept.labels))
+        theirs = torch.tensor([record.classes.index(one) for one in bank.classes])
+        classifier.set_bank(classifier.make_bank(images, theirs[kept.labels]))
     return classifier
 
 
@@ -147,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
     known: tuple[tuple[str, tuple[Any, ...]], ...] = (
         ("model_name", ("mobilenet",)),
         ("modality", tuple(_VARIANTS)),
-        ("dataset_name", tuple(_NORMAL)),
+        ("dataset_name", tuple(_DATA)),
         ("num_classes", (10,)),
     )
     for name, names in known:

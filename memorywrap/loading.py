@@ -66,6 +66,10 @@ def training_images(
     seed, held_out = config.data.get("seed", 0), config.data.get("held_out", 0)
     if whole and not data_set(name).rendered:
         samples, held_out = None, 0
+    elif "samples" in config.data and "seed" not in config.data:
+        raise DataError(
+            f"this checkpoint does not say which {samples:,} images of {name} it was trained on: no bank can be drawn"
+        )
     return load_data(
         name,
         samples=samples,

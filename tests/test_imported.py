@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,15 @@ from torch import nn
 from torch.nn import functional
 
 from memorywrap import MemoryWrapClassifier
+from memorywrap.checkpoints.config import Config
 from memorywrap.checkpoints.folder import BANK, CheckpointError
 from memorywrap.commands import main as cli
-from memorywrap.data.banks import draw_bank
+from memorywrap.data.banks import digest_of, draw_bank
+from memorywrap.data.published import PublishedFile
 from memorywrap.data.sampling import reduced
-from memorywrap.data.sets import load_data
+from memorywrap.data.sets import DATA_SETS, DataError, Split, load_data
 from memorywrap.imported import import_published
-from memorywrap.loading import load_classifier
+from memorywrap.loading import load_classifier, training_images
 
 STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -144,26 +148,79 @@ def test_answers_and_weights_are_those_of_the_published_network(tmp_path, houses
         assert len(model.bank) == 12 and int((weights > 0).sum()) > 10
 
 
+@pytest.fixture
+def published_houses(tmp_path, monkeypatch) -> Path:
+    """As many images as the script holds out of SVHN and 34 more, as if in the published files."""
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "data"))
+    folder = tmp_path / "data/svhn"
+    folder.mkdir(parents=True)
+    (folder / "all.bin").write_bytes(b"here")
+    file = PublishedFile("http://nowhere/all.bin", hashlib.md5(b"here").hexdigest())
+    images = torch.randint(256, (6034, 3, 32, 32), dtype=torch.uint8)
+    split = Split(images, torch.arange(6034) % 10)
+    record = replace(DATA_SETS["svhn"], files=(file,), read=lambda _: (split, split.rows(slice(9))))
+    monkeypatch.setitem(DATA_SETS, "svhn", record)
+    return folder
+
+
 def test_with_the_seed_of_its_run_the_memory_is_of_its_own_training_images(
-    tmp_path, houses, monkeypatch
+    tmp_path, published_houses
 ):
-    monkeypatch.setattr("memorywrap.imported.HELD_OUT", 6)
     torch.manual_seed(1)
     file = written(tmp_path / "3.pt", Published("encoder_memory"))
     out = tmp_path / "model"
     assert cli.main(["import", str(file), "--out", str(out), "--run", "2"]) == 0
     config = MemoryWrapClassifier.from_pretrained(out, device="cpu").config
     train = load_data("svhn").train
-    first = torch.randperm(40, generator=torch.Generator().manual_seed(2))[:34]
+    first = torch.randperm(6034, generator=torch.Generator().manual_seed(2))[:34]
     own = first[torch.randperm(34, generator=torch.Generator().manual_seed(2))][:20]
-    assert reduced(train.labels, 20, 2, 6).tolist() == own.tolist()
+    assert reduced(train.labels, 20, 2, 6000).tolist() == own.tolist()
     bank = draw_bank(config.bank)
     mine = {image.numpy().tobytes() for image in train.images[own]}
     assert len(bank) == 12 and {image.numpy().tobytes() for image in bank.images} <= mine
+    assert config.bank["digest"] == digest_of(bank)
+
+
+def test_another_copy_of_its_data_does_not_tell_what_a_run_was_trained_on(tmp_path, houses, capsys):
+    file = written(tmp_path / "3.pt", Published("encoder_memory"))
+    assert cli.main(["import", str(file), "--out", str(tmp_path / "model"), "--run", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "svhn" in said and "another copy, of 40 training images" in said
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["SVHN", "CIFAR10", "CINIC10"])
+def test_every_data_set_of_the_script_can_be_imported(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path))
+    file = written(tmp_path / "1.pt", Published("memory"), dataset_name=name)
+    config = import_published(file, run=0).config
+    assert len(config.classes) == 10 and config.bank["dataset"] == config.data["name"]
+    assert config.bank["held_out"] == (10 if name == "CINIC10" else 6000)
+    assert config.mean != Config(title="", encoder="compact", classes=["a", "b"]).mean
+
+
+def test_a_memory_of_a_folder_keeps_the_classes_of_the_model(tmp_path, houses):
+    file = written(tmp_path / "1.pt", Published("encoder_memory"))
+    data = load_data("svhn")
+    backwards = tuple(reversed(data.classes))
+    turned = replace(data, name="folder:mine", classes=backwards,
+                     train=Split(data.train.images, 9 - data.train.labels))  # fmt: skip
+    model = import_published(file, bank=turned)
+    assert model.config.classes == data.classes
+    where = {image.numpy().tobytes(): int(label) for image, label in
+             zip(data.train.images, data.train.labels, strict=True)}  # fmt: skip
+    assert model.bank.labels.tolist() == [where[one.numpy().tobytes()] for one in model.bank.images]
+    # What it was trained on is the file's to say, and that it does not say which images.
+    assert model.config.data["name"] == "svhn" and model.config.bank is None
+    with pytest.raises(DataError, match="does not say which 20 images of svhn"):
+        training_images(model.config)
+    others = replace(data, classes=tuple("abcdefghij"))
+    with pytest.raises(CheckpointError, match="expected the classes of the model, 0, 1"):
+        import_published(file, bank=others)
 
 
 @pytest.mark.parametrize(("version", "head"), [("1.0", "fc"), ("1.1.4", "classifier")])
-def test_other_names_of_the_same_function_are_read(tmp_path, houses, version, head):
+def test_other_names_of_the_same_function_are_read(tmp_path, published_houses, version, head):
     torch.manual_seed(1)
     file = written(tmp_path / "1.pt", Published("memory", head))
     model = import_published(file, run=0)

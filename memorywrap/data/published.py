@@ -80,6 +80,11 @@ class PublishedSet(DataSet):
     def at_hand(self) -> bool:
         return (self.folder / "train").is_dir() or self._fetched()
 
+    def in_published_order(self, data: ImageData) -> bool:
+        if self.read is None:  # published as folders, whose files have their order
+            return len(data.train) == self.sizes[0]
+        return data.version.get("format") == "published files"
+
     def download(self) -> None:
         """Fetch the published files, with a progress bar.
 
@@ -155,6 +160,10 @@ def _svhn_split(path: Path) -> Split:
     return Split(images, labels)
 
 
+_TEN_THINGS = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
 register_data_set(
     PublishedSet(
         name="cifar10",
@@ -162,18 +171,7 @@ register_data_set(
         strangers=("letter", "shape", "surface", "digit"),
         mosaics=True,
         sizes=(50_000, 10_000),
-        classes=(
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
+        classes=_TEN_THINGS,
         files=(
             # The binary version: the one that torchvision's class reads is a pickle.
             PublishedFile(
@@ -217,6 +215,7 @@ register_data_set(
         strangers=("letter", "shape", "surface", "digit"),
         mosaics=True,
         sizes=(90_000, 90_000),
+        classes=_TEN_THINGS,
         source="get CINIC-10.tar.gz by https://github.com/BayesWatch/cinic-10 (doi 10.7488/ds/2448) "
         "and unpack it there; its valid folder is not used",
         paper_schedule="cosine",

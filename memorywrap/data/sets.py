@@ -148,6 +148,10 @@ class DataSet(ABC):
         """Whether it can be loaded without a download."""
         return True
 
+    def in_published_order(self, data: ImageData) -> bool:
+        """Whether its training images stand in the order in which others know them by their places."""
+        return False
+
 
 MOST_BYTES = 4 * 10**9  # of the images of a split
 
@@ -218,6 +222,11 @@ def load_data(
 
     if samples is None or record.rendered:
         return in_size(data)
+    if held_out and not record.in_published_order(data):
+        raise DataError(
+            f"{name}: which images a published run was trained on is told by their places in the published files, "
+            f"and here is another copy, of {len(data.train):,} training images"
+        )
     try:
         rows = reduced(data.train.labels, samples, seed, held_out)
     except ValueError as error:
