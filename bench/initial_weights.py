@@ -20,7 +20,6 @@ from memorywrap.encoders.published import drawn_by_fan_in, drawn_by_fan_out
 from memorywrap.training import replicate
 from memorywrap.training.tables import Row
 
-
 REDRAWN: dict[str, Callable[[], nn.Module]] = {
     "mobilenet_v2_by_fan_in": lambda: drawn_by_fan_in(create_encoder("mobilenet_v2")),
     "mobilenet_v2_cifar_by_fan_out": lambda: drawn_by_fan_out(create_encoder("mobilenet_v2_cifar")),
