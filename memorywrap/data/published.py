@@ -82,7 +82,7 @@ class PublishedSet(DataSet):
 
     def in_published_order(self, data: ImageData) -> bool:
         if self.read is None:  # published as folders, whose files have their order
-            return len(data.train) == self.sizes[0]
+            return self.sizes is not None and len(data.train) == self.sizes[0]
         return data.version.get("format") == "published files"
 
     def download(self) -> None:

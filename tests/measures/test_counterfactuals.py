@@ -51,14 +51,35 @@ def test_the_report_compares_the_same_images(monkeypatch):
     monkeypatch.setattr(counterfactuals, "_ITERATIONS", 40)
     model, test, train = tiny.classifier(), Split(*tiny.images(6, 1)), Split(*tiny.images(40, 2))
     report = counterfactuals.measure_counterfactuals(model, test, train, images=4, progress=False)
-    names = ("memory sample", "patch counterfactual", "prototype-guided")
+    searches = ("prototype-guided, drawn by 1", "prototype-guided, drawn by 100")
+    names = ("memory sample", "patch counterfactual", *searches)
     assert report["memory sample"]["found"] == report["asked"] > 0
     assert report["images"] <= min(report[name]["found"] for name in names)
     assert report["images"] > 0
     # Pieces and a search stay near the picture; another picture is another picture.
-    assert report["prototype-guided"]["changed"] < report["memory sample"]["changed"]
+    for name in searches:
+        assert report[name]["changed"] < report["memory sample"]["changed"]
+    assert report[searches[0]]["changed"] != report[searches[1]]["changed"]
+    assert 0 < report["errors"]["seen"] and 0 < report["errors"]["unseen"]
     text = counterfactuals.markdown(report)
     assert all(f"| {name} | {report[name]['found']} |" in text for name in names)
+
+
+def test_autoencoders_have_seen_nothing_of_the_memory(monkeypatch):
+    seen = []
+    monkeypatch.setattr(counterfactuals, "_STEPS", 2)
+    monkeypatch.setattr(counterfactuals, "_ITERATIONS", 2)
+    fit = counterfactuals.fit_autoencoder
+    monkeypatch.setattr(
+        counterfactuals, "fit_autoencoder", lambda images, seed: seen.append(images) or fit(images)
+    )
+    model, test = tiny.classifier(), Split(*tiny.images(6, 1))
+    bank, (images, labels) = model.require_bank(), tiny.images(40, 2)
+    train = Split(torch.cat([bank.images, images]), torch.cat([bank.labels, labels]))
+    counterfactuals.measure_counterfactuals(model, test, train, images=2, progress=False)
+    looked_at = {one.numpy().tobytes() for images in seen for one in images}
+    assert len(seen[0]) == 36  # of the 40 that are no memory, a tenth is kept back
+    assert not looked_at & {one.numpy().tobytes() for one in bank.images}
 
 
 def test_the_search_ends_where_the_model_says_the_target(monkeypatch):
