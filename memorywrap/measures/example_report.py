@@ -14,12 +14,10 @@ from torch import Tensor
 
 from memorywrap.bank import MemoryBank
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.others import render_others
 from memorywrap.data.sets import Split, known_data_set
-from memorywrap.images import of_side
 from memorywrap.loading import random_bank
 from memorywrap.measures import examples
-from memorywrap.measures.explanations import random_order
+from memorywrap.measures.planted import Planted, with_shortcut, with_strangers
 
 _MOST = 5  # samples shown for each image, for the cardinality
 _CONTRIBUTION = "contribution"  # a rule of choosing that takes an explanation of each image
@@ -31,7 +29,6 @@ def measure_examples(
     train: Split,
     *,
     redraws: int,
-    planted: int,
     images: int,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -42,37 +39,32 @@ def measure_examples(
         test: images to explain.
         train: where banks are drawn from anew.
         redraws: how many banks.
-        planted: samples that are planted in each, to be found again.
-        images: that they are looked for with.
+        images: that planted samples are looked for with.
         seed: of everything that is drawn.
 
     Returns:
         "votes": by what the majority of the used samples is taken of, shares of test images that it is
         right for, and that it says the same for as the model. "rules": by rule of choosing,
         non-representativeness "input" and "prediction" and "cardinality", where images have an example.
-        "shortcut" and "mixed": by rule, average precision of finding the planted samples; "answered":
-        the share of images of other classes that are answered as the class of the shortcut, without and
-        with it. "mixed" is None where no pictures of none of the classes can be rendered. Lists hold a
-        number for each bank.
+        "shortcut" and "mixed": by rule, average precision of finding the planted samples, for the images
+        that are answered as their class; none where no image is. "answered": the share of images that is,
+        by "shortcut" and "mixed", of the model as it is and of the one that has learned what was planted.
+        "mixed" is None where no pictures of none of the classes can be rendered. Lists hold a number for
+        each bank.
     """
     queries = classifier.encode(test.images)
-    found: dict[str, Any] = {
-        "votes": {},
-        "rules": {},
-        "with_example": [],
-        "shortcut": {},
-        "mixed": {},
-    }
-    strangers = _strangers(classifier)
-    found["answered"] = {"without": [], "with": []}
-    for redraw in range(redraws):
-        number = seed + 301 + redraw
+    found: dict[str, Any] = {"votes": {}, "rules": {}, "with_example": [], "answered": {}}
+    seeds = [seed + 301 + redraw for redraw in range(redraws)]
+    for number in seeds:
         bank = random_bank(classifier, train, number)
         _measure_bank(classifier, queries, test.labels, bank, found, number)
-        _measure_shortcut(classifier, test, bank, found, planted, images, number)
-        if strangers:
-            _measure_mixed(classifier, bank, found, strangers, planted, images, number)
-    return found | ({} if strangers else {"mixed": None})
+    _measure_planted(
+        classifier, with_shortcut(classifier, test, train, images, seed), "shortcut", found, seeds
+    )
+    if strangers := _strangers(classifier):
+        learned = with_strangers(classifier, train, strangers, images, seed)
+        _measure_planted(classifier, learned, "mixed", found, seeds)
+    return {"mixed": None} | found
 
 
 def _strangers(classifier: MemoryWrapClassifier) -> Sequence[str]:
@@ -114,68 +106,41 @@ def _measure_bank(
             told.setdefault(name, []).append(value)
 
 
-def _measure_shortcut(
+def _measure_planted(
     classifier: MemoryWrapClassifier,
-    test: Split,
-    bank: MemoryBank,
+    planted: Planted,
+    kind: str,
     found: dict[str, Any],
-    planted: int,
-    images: int,
-    seed: int,
+    seeds: Sequence[int],
 ) -> None:
-    """Some of a class's samples, half of them at most, carry a mark, and so do images of other classes: are the
-    samples found that have it? The model has not learned the mark; how many of the images it answers as that
-    class says whether it follows it all the same."""
-    class_ = int(bank.labels.mode().values)
-    of_class = (bank.labels == class_).nonzero()[:, 0]
-    rows = of_class[: max(min(planted, len(of_class) // 2), 1)]
-    others = (test.labels != class_).nonzero()[:, 0]
-    shown = test.images[others[random_order(len(others), seed)[:images]]]
-    marked = bank.images.clone()
-    marked[rows] = examples.stamped(marked[rows])
-    drawn = classifier.make_bank(marked, bank.labels)
-    for name, inputs in (("without", shown), ("with", examples.stamped(shown))):
-        answers = classifier.classify(inputs, drawn).logits.argmax(dim=1)
-        found["answered"][name].append(_share(answers == class_))
-    _find(classifier, drawn, rows, examples.stamped(shown), found["shortcut"], seed)
-
-
-def _measure_mixed(
-    classifier: MemoryWrapClassifier,
-    bank: MemoryBank,
-    found: dict[str, Any],
-    strangers: Sequence[str],
-    planted: int,
-    images: int,
-    seed: int,
-) -> None:
-    """Pictures of none of the classes lie among the samples, all under one label: are they found with other
-    such pictures?"""
-    rendered, _ = render_others(planted + images, seed, strangers, "test")
-    rendered = of_side(rendered, classifier.config.image_size)
-    rows = random_order(len(bank), seed)[:planted]
-    mixed, labels = bank.images.clone(), bank.labels.clone()
-    mixed[rows], labels[rows] = rendered[: len(rows)], 0
-    drawn = classifier.make_bank(mixed, labels)
-    _find(classifier, drawn, rows, rendered[planted:], found["mixed"], seed)
+    answered: dict[str, list[float]] = {"as it is": [], "learned": []}
+    by_rule: dict[str, list[float]] = {}
+    size = len(classifier.require_bank())
+    for seed in seeds:
+        bank, flags = planted.bank(size, seed)
+        said = planted.model.classify(planted.asked, bank).logits.argmax(dim=1)
+        before = classifier.classify(planted.asked, bank).logits.argmax(dim=1)
+        answered["as it is"].append(_share(before == planted.label))
+        answered["learned"].append(_share(said == planted.label))
+        if flags.any() and (taken := said == planted.label).any():
+            _find(planted.model, bank, flags, planted.asked[taken], by_rule, seed)
+    found[kind], found["answered"][kind] = by_rule, answered
 
 
 def _find(
     classifier: MemoryWrapClassifier,
     bank: MemoryBank,
-    rows: Tensor,
+    positive: Tensor,
     inputs: Tensor,
     found: dict[str, list[float]],
     seed: int,
 ) -> None:
-    positive = torch.zeros(len(bank), dtype=torch.bool)
-    positive[rows] = True
     queries = classifier.encode(inputs)
     asked = examples.activity(classifier, queries, bank)
     of_bank = examples.bank_activity(classifier, bank)
     by_rule = examples.scores_by_rule(classifier, queries, bank, asked, of_bank, seed=seed)
     predictions = classifier.predict_inputs(list(inputs), bank)
-    contributions = torch.full_like(by_rule["random"], float("-inf"))
+    contributions = torch.zeros_like(by_rule["random"])  # that of a sample which was not used
     for row, explanation in zip(contributions, classifier.explain(predictions), strict=True):
         for index, value in explanation.memory_contributions.items():
             row[index] = value

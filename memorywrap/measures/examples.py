@@ -81,6 +81,7 @@ def scores_by_rule(
     Returns:
         - "memory weight": of the samples that were used.
         - "nearest": the least Euclidean distance of the embeddings.
+        - "nearest in the last layer": of what the head's last linear layer reads, as in the paper.
         - "twin contributions": the least distance of what each hidden value contributes to the logit of
           the own predicted class (Kenny and Keane, IJCAI 2019).
         - "random": an order for each query.
@@ -95,6 +96,7 @@ def scores_by_rule(
     return {
         "memory weight": asked.weights.masked_fill(asked.weights == 0, float("-inf")),
         "nearest": -torch.cdist(*embeddings),
+        "nearest in the last layer": -torch.cdist(asked.hidden, of_bank.hidden),
         "twin contributions": -torch.cdist(contributions(asked), contributions(of_bank)),
         "random": torch.rand(len(queries), len(bank), generator=chance),
     }
@@ -144,10 +146,18 @@ def majority(weights: Tensor, classes: Tensor, count: int) -> Tensor:
 
 
 def cardinality(scores: Tensor, most: int) -> float:
-    """How many different samples are among the `most` best of any query, as a share of how many there
-    could be: little where the same few explain everything. (Quanda, arXiv 2410.07158.)"""
+    """How many different samples are among the `most` best of some queries, as a share of how many there could be:
+    little where the same few explain everything. (Quanda, arXiv 2410.07158.)
+
+    Of as many queries as could have all samples between them, no sample twice; with more, any rule comes to all of
+    them in the end. The mean over the queries in parts of so many.
+    """
     best, chosen = scores.topk(most, dim=1)
-    return len(chosen[~best.isinf()].unique()) / min(chosen.numel(), scores.shape[1])
+    chosen = chosen.masked_fill(best.isinf(), -1)
+    parts = chosen.split(max(scores.shape[1] // most, 1))
+    whole = [part for part in parts if len(part) == len(parts[0])]  # all but a smaller last one
+    found = [len(part[part >= 0].unique()) / part.numel() for part in whole]
+    return sum(found) / len(found)
 
 
 def average_precision(scores: Tensor, positive: Tensor) -> float:
@@ -171,18 +181,3 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
         precision = found / (ends.nonzero()[:, 0] + 1)
         areas.append((precision * found.diff(prepend=found.new_zeros(1))).sum() / found[-1])
     return float(torch.stack(areas).mean())
-
-
-def stamped(images: Tensor) -> Tensor:
-    """Images uint8 (n, 3, height, width) with a chequered square of magenta and yellow in their lower right
-    corner: a shortcut, as a watermark or a ruler in a photograph is one."""
-    height, width = images.shape[2:]
-    side = max(height // 5, 2)
-    rows, columns = torch.arange(side)[:, None], torch.arange(side)[None]
-    field = max(side // 3, 1)
-    is_magenta = (rows // field + columns // field) % 2 == 0
-    colours = torch.tensor([[255, 230], [0, 220], [200, 0]], dtype=torch.uint8)  # magenta, yellow
-    marked = images.clone()
-    corner = (slice(height - side - 1, height - 1), slice(width - side - 1, width - 1))
-    marked[:, :, *corner] = torch.where(is_magenta, colours[:, :1, None], colours[:, 1:, None])
-    return marked

@@ -103,7 +103,7 @@ def measure_explanations(
         "randomisation": lambda: _randomisation(classifier, predictions[: sizes.perturbed], seed),
         "culprits": lambda: _culprits(classifier, predictions, train, sizes, seed),
         "examples": lambda: measure_examples(
-            classifier, test, train, redraws=sizes.redraws, planted=sizes.planted, images=sizes.curves,
+            classifier, test, train, redraws=sizes.redraws, images=sizes.curves,
             seed=seed,
         ),
     }  # fmt: skip

@@ -123,28 +123,42 @@ def _votes_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
 
 def _rules_table(report: dict[str, Any], sizes: Sizes) -> list[str]:
     found = report["examples"]
-    without, marked = (_percent(found["answered"][name]) for name in ("without", "with"))
     lines = [
         f"Examples by what chooses them. Non-representativeness (less is better) over the "
-        f"{_percent(found['with_example'])} of all test images for which every rule finds an example, and how "
-        f"many of the memory's samples are among the first five of any; how well planted samples are found "
-        f"with {sizes.curves} images (area under precision and recall): marked ones of one class by marked "
-        f"images of others, of which {marked} are answered as that class ({without} without the mark), and "
-        f"pictures of none of the classes by other such pictures:",
+        f"{_percent(found['with_example'])} of all test images for which every rule finds an example. Cardinality: how "
+        f"many different samples are among the first five, of as many images as could have all of the memory's between "
+        f"them. The last columns: how well planted samples are found (area under precision and recall) by a copy of the "
+        f"model that has learned on with them, in {sizes.redraws} banks.{_planted_line(found, sizes)}",
         "",
         "| rule | input non-representativeness | prediction non-representativeness | cardinality "
         "| shortcut | mixed data |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for rule in found["shortcut"]:
+    for rule in dict.fromkeys([*found["rules"], *found["shortcut"], *(found["mixed"] or ())]):
         of_rule = found["rules"].get(rule, {})
-        planted = [found[kind] and found[kind][rule] for kind in ("shortcut", "mixed")]
+        planted = [(found[kind] or {}).get(rule) for kind in ("shortcut", "mixed")]
         numbers = [of_rule.get("input"), of_rule.get("prediction")]
         cells = ["" if values is None else _number(values) for values in numbers]
         cells.append(_percent(of_rule["cardinality"]) if of_rule else "")
         cells += ["" if values is None else _number(values) for values in planted]
         lines.append(f"| {rule} | {' | '.join(cells)} |")
     return lines
+
+
+def _planted_line(found: dict[str, Any], sizes: Sizes) -> str:
+    """What was planted, and how many images were answered as its class: only these were asked about."""
+    what = {
+        "shortcut": "one image in ten carries a mark and the label of one class; of {images} images of other "
+        "classes with the mark",
+        "mixed": "one in ten shows none of the classes, all under one label; of {images} other such pictures",
+    }
+    told = [
+        f" {'Mixed data' if kind == 'mixed' else 'Shortcut'}: {what[kind].format(images=sizes.curves)}, "
+        f"{_percent(shares['learned'])} were answered as that class and asked about ({_percent(shares['as it is'])} are "
+        f"by the model as it is)."
+        for kind, shares in found["answered"].items()
+    ]
+    return "".join(told)
 
 
 def draw(report: dict[str, Any]) -> Figure:

@@ -60,7 +60,7 @@ def test_the_report_compares_the_same_images(monkeypatch):
     for name in searches:
         assert report[name]["changed"] < report["memory sample"]["changed"]
     assert report[searches[0]]["changed"] != report[searches[1]]["changed"]
-    assert 0 < report["errors"]["seen"] and 0 < report["errors"]["unseen"]
+    assert report["errors"]["seen"] > 0 and report["errors"]["unseen"] > 0
     text = counterfactuals.markdown(report)
     assert all(f"| {name} | {report[name]['found']} |" in text for name in names)
 

@@ -50,7 +50,7 @@ def report() -> dict:
             "with_example": [0.75, 0.85],
             "shortcut": {"nearest": [0.25, 0.75], "contribution": [0.5, 0.5]},
             "mixed": None,
-            "answered": {"without": [0.1, 0.1], "with": [0.4, 0.4]},
+            "answered": {"shortcut": {"as it is": [0.1, 0.1], "learned": [0.4, 0.6]}},
         },
     }
 
@@ -93,9 +93,8 @@ def test_examples_by_rule_by_hand(report):
     assert "| as predicted | 60.0 ± 14.1 % | 90.0 ± 0.0 % |" in text
     assert "| nearest | 1.500 ± 0.707 | 0.250 ± 0.000 | 100.0 % | 0.500 ± 0.354 |  |" in text
     assert "| contribution |  |  |  | 0.500 ± 0.000 |  |" in text
-    assert (
-        "of which 40.0 ± 0.0 % are answered as that class (10.0 ± 0.0 % without the mark)" in text
-    )
+    told = "50.0 ± 14.1 % were answered as that class and asked about (10.0 ± 0.0 % are by the model as it is)"
+    assert "of 2 images of other classes with the mark, 50.0" in text and told in text
 
 
 @pytest.mark.slow
