@@ -21,6 +21,9 @@ def test_matching_weighs_labels_by_cosine_similarity():
     e = torch.e
     expected = torch.tensor([e / (e + 2), 1e-6, 2 / (e + 2)]).log()
     torch.testing.assert_close(logits[0], expected)
+    scaled = few_shot.READERS["matching-scaled"](torch.tensor([[2.0, 0.0]]), MEMORY, LABELS, 3)
+    e = torch.e**10
+    torch.testing.assert_close(scaled[0, [0, 2]], torch.tensor([e / (e + 2), 2 / (e + 2)]).log())
 
 
 def test_prototypical_is_nearest_to_the_mean_of_a_class_and_never_to_a_class_without_samples():
