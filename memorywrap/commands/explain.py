@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,12 @@ from memorywrap.patches import patch_counterfactual, patch_counterfactuals
 from memorywrap.prediction import PatchCounterfactual
 
 _TOGETHER = 8  # explained in common batches
+# Of the pictures that not every explanation has.
+_NAMES = {
+    "patch-counterfactual",
+    "patch-counterfactual-cells",
+    *(f"{role}{map}" for role in ("example", "counterfactual", "contrast") for map in ("", "-map")),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,8 +126,9 @@ def run(options: argparse.Namespace) -> int:
         predicted=options.predicted,
         sort=options.sort,
     )
-    explained = _explain_many(classifier, options, kept[: options.most], folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    explained = _explain_many(classifier, options, kept[: options.most], folder)
     title = classifier.config.title
     (folder / "table.csv").write_text(as_csv(explained), encoding="utf-8")
     (folder / "index.html").write_text(as_html(explained, classes, title, told), encoding="utf-8")
@@ -165,6 +173,13 @@ def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> l
     ]
 
 
+def _clear(folder: Path) -> None:
+    """Removes what an earlier call explained here, which the new table would not lead to."""
+    for old in folder.glob("[0-9][0-9][0-9][0-9]"):
+        if (old / "explanation.json").is_file():
+            shutil.rmtree(old)
+
+
 def _explain_many(
     classifier: MemoryWrapClassifier,
     options: argparse.Namespace,
@@ -206,6 +221,8 @@ def _write(
         pictures["patch-counterfactual"] = enlarged(to_pil(patch.pixels))
         pictures["patch-counterfactual-cells"] = outlined(patch.pixels, patch.cells, patch.grid)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _NAMES - set(pictures):  # of another explanation that was here
+        (folder / f"{name}.png").unlink(missing_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
     text = json.dumps(explanation.to_dict(model, patch), indent=2) + "\n"

@@ -116,7 +116,9 @@ def chosen(
     numbers = {row: cast("float | None", row.values()[sort]) for row in kept}
     judged = (row for row in kept if row.prediction is not None and not row.prediction.unlike)
     if None in (numbers[row] for row in judged):
-        raise ValueError(f"this model does not tell the {sort} of its answers")
+        raise ValueError(
+            f"this model does not tell the {sort} of its answers: sort by probability, or teach it by memorywrap gauge"
+        )
     return sorted(kept, key=lambda row: numbers[row] or 0.0)
 
 

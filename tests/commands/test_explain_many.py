@@ -70,6 +70,24 @@ def test_only_the_wrong_ones_of_a_class_the_least_sure_first(run, folder):
     assert found == [row for row in rows if row["predicted"] == predicted][:1]
 
 
+def test_nothing_of_an_earlier_call_stays_beside_the_new_one(run, folder, tmp_path):
+    run(str(folder))
+    (tmp_path / "out/0006/mine.txt").write_text("left alone only where nothing was explained")
+    (tmp_path / "out/2024").mkdir()
+    run(str(folder), "--most", "1")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["0001", "2024"]  # fmt: skip
+    # Nor a picture that the new explanation of one image has not.
+    stale = tmp_path / "out/contrast-map.png"
+    for name in ("contrast-map.png", "counterfactual-map.png", "holiday.png"):
+        (tmp_path / "out" / name).write_bytes(b"")
+    image = str(next(folder.rglob("*.png")))
+    run(image)
+    there = {path.stem for path in (tmp_path / "out").glob("*-map.png") if path.stat().st_size}
+    assert {path.stem for path in (tmp_path / "out").glob("*-map.png")} == there
+    assert not stale.exists() or stale.stat().st_size
+    assert (tmp_path / "out/holiday.png").exists()
+
+
 def test_the_test_images_of_a_data_set(folder, tmp_path):
     tiny.classifier(classes=tuple(sorted(tiny.CLASSES))).save_pretrained(tmp_path / "sorted")
     flags = ["--most", "2", "--out", str(tmp_path / "out"), *QUICK]
