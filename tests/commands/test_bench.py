@@ -8,9 +8,12 @@ import re
 import sys
 
 import pytest
+import tiny
+import torch
 
 from app import timing
 from memorywrap.commands import bench as bench_command
+from memorywrap.images import to_unit
 from memorywrap.measures import speed as bench
 
 
@@ -25,6 +28,16 @@ def test_bench_times_every_part_and_compares(run, monkeypatch):
     assert all(value > 0 for value in report["median_ms"].values())
     assert set(report["completeness_error"]) == {"ours", "published procedure"}
     assert len(report["ratios"]) == 2
+
+
+def test_half_precision_on_a_gpu_gives_the_same_embeddings_up_to_its_rounding():
+    frozen = tiny.classifier().frozen
+    images = to_unit(tiny.images(4)[0])
+    forms = bench._faster(frozen)
+    assert set(forms) == {"in bfloat16", "compiled", "in bfloat16 and compiled"}
+    half = forms["in bfloat16"](images)
+    assert half.dtype == torch.bfloat16 and frozen.embed(images).dtype == torch.float32
+    torch.testing.assert_close(half.float(), frozen.embed(images), rtol=0.1, atol=0.1)
 
 
 def test_bench_times_images_at_once(run, monkeypatch):
