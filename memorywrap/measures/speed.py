@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -281,7 +282,7 @@ def _time_batch(
         if classifier.device.type == "cuda":
             for name, embed in _faster(classifier.frozen).items():
                 try:
-                    timed(f"encoder {name}", lambda embed=embed: embed(images), repeats)
+                    timed(f"encoder {name}", partial(embed, images), repeats)
                 except Exception as error:  # the compiler raises many kinds; the other times stand
                     print(f"encoder {name}, {size} at once: {error}", file=sys.stderr)
     timed("classification", lambda: classifier.predict_inputs(list(pixels)), repeats)

@@ -219,9 +219,9 @@ def _line(row: Row, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[s
 
 
 def _published(row: Row) -> float | None:
-    """What the paper reports of its MobileNetV2: beside its recipe with another encoder that is no
-    measure."""
-    if row.recipe == "paper" and not row.encoder.startswith("mobilenet_v2"):
+    """What the paper reports of its MobileNetV2: beside its recipe with another encoder, or a recipe that
+    was changed, that is no measure."""
+    if row.settings or (row.recipe == "paper" and not row.encoder.startswith("mobilenet_v2")):
         return None
     return PAPER.get((row.data, row.variant, row.samples))
 

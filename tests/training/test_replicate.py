@@ -47,6 +47,8 @@ def test_a_row_averages_its_runs_and_a_run_its_evaluations(tmp_path):
     finished(tmp_path, row, 1, redrawn=(64, 66), accuracy=99)
     other = dataclasses.replace(row, encoder="resnet18")
     assert replicate._line(other, [])["paper"] is None  # which the paper does not report of
+    changed = dataclasses.replace(row, settings=(("epochs", "1"),))
+    assert replicate._line(changed, [])["paper"] is None
     std = Row("svhn", "std", 1000, "paper", "mobilenet_v2")
     finished(tmp_path, std, 0, accuracy=41.5)
     line, std_line = results([row, std], tmp_path)
