@@ -48,6 +48,8 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "num_classes": int, "modality": str, "dataset_name": str,
 }  # fmt: skip
 
+_MOST = 100_000  # training and memory samples; the script's word for all is 100,000
+
 # Where the encoder's parts stand in `mobilenet_v2_cifar`; its 17 blocks are numbers 3 to 19.
 _OUTER = {"conv1": "0", "bn1": "1", "conv2": "20", "bn2": "21"}
 _INNER = {"conv1": "0", "bn1": "1", "conv2": "3", "bn2": "4", "conv3": "6", "bn3": "7"}
@@ -90,8 +92,8 @@ def import_published(
     if variant != "std" and bank is None:
         if run is None:
             raise CheckpointError(
-                f"{path}: it has a memory, which the file does not hold: say the seed of its run, or what to "
-                "draw the memory from"
+                f"{path}: it has a memory, which the file does not hold: say the seed of its run (--run), or what to "
+                "draw the memory from (--data)"
             )
         recipe = {
             "dataset": name,
@@ -121,9 +123,20 @@ def import_published(
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:
+        wanted = classifier.state_dict()
+        odd = [
+            name
+            for name in (*wanted, *weights)
+            if name not in weights
+            or name not in wanted
+            or weights[name].shape != wanted[name].shape
+        ]
         raise CheckpointError(
-            f"{path}: its tensors are not those of the published MobileNet: {str(error).splitlines()[-1].strip()}"
+            f"{path}: its tensors are not those of the published MobileNet: {len(set(odd))} are missing, more or of "
+            f"another shape, such as {odd[0]}"
         ) from error
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise CheckpointError(f"{path}: some of its weights are no finite numbers")
     if bank is not None and classifier.has_memory:
         if set(bank.classes) != set(record.classes):
             raise CheckpointError(
@@ -166,19 +179,23 @@ def _read(path: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{path}: {name} {saved[name]!r} cannot be imported: expected {' or '.join(map(str, names))}"
             )
-    if min(saved["train_examples"], saved["mem_examples"]) < 1:
-        raise CheckpointError(f"{path}: train_examples and mem_examples are expected above 0")
+    for name in ("train_examples", "mem_examples"):
+        if not 1 <= saved[name] <= _MOST:
+            raise CheckpointError(f"{path}: {name}: expected 1 to {_MOST:,}, found {saved[name]:,}")
     return saved
 
 
 def _renamed(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The state dict under our names."""
-    if any(name.startswith(_READ_HEAD) for name in weights):
+    if not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: its model_state_dict holds other things than tensors")
+    if any(_READ_HEAD in name for name in weights):
         raise CheckpointError(
             f"{path}: written with versions 1.1.0 or 1.1.1 of the package memorywrap, whose layer has a read "
             "head: another function, which cannot be imported"
         )
-    return {_name(name): value for name, value in weights.items()}
+    # A network that was trained on several GPUs stands under one name more.
+    return {_name(name.removeprefix("module.")): value for name, value in weights.items()}
 
 
 def _name(name: str) -> str:

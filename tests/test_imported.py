@@ -253,7 +253,9 @@ def test_names_of_version_1_1_3_are_read_and_those_of_a_read_head_refused(tmp_pa
         ({"modality": "other"}, "modality 'other'"),
         ({"dataset_name": "MNIST"}, "expected SVHN or CIFAR10 or CINIC10"),
         ({"num_classes": 100}, "num_classes 100"),
-        ({"mem_examples": 0}, "above 0"),
+        ({"mem_examples": 0}, "mem_examples: expected 1 to 100,000, found 0"),
+        ({"train_examples": 10**6}, "train_examples: expected 1 to 100,000, found 1,000,000"),
+        ({"model_state_dict": {"a": 1}}, "other things than tensors"),
         ({"more": 1}, "not a checkpoint of the published script"),
         ({"train_examples": "many"}, "not a checkpoint of the published script"),
         ({"model_state_dict": {}}, "its tensors are not those"),
@@ -263,6 +265,28 @@ def test_what_is_another_file_is_refused_in_a_sentence(tmp_path, changed, words)
     file = written(tmp_path / "1.pt", Published("std"), **changed)
     with pytest.raises(CheckpointError, match=words):
         import_published(file)
+
+
+def test_weights_of_several_gpus_are_read_and_those_that_are_no_numbers_refused(tmp_path):
+    network = Published("std")
+    weights = {f"module.{name}": value for name, value in network.state_dict().items()}
+    file = written(tmp_path / "1.pt", network, model_state_dict=weights)
+    alone = import_published(written(tmp_path / "2.pt", network))
+    assert import_published(file).fingerprint == alone.fingerprint
+    weights["module.linear.bias"] = torch.full((10,), float("nan"))
+    with pytest.raises(CheckpointError, match="no finite numbers"):
+        import_published(written(tmp_path / "3.pt", network, model_state_dict=weights))
+
+
+def test_a_checkpoint_that_is_there_is_not_overwritten_and_a_plain_network_has_no_memory(
+    tmp_path, houses, capsys
+):
+    command = ["import", str(written(tmp_path / "1.pt", Published("std"))), "--out", str(tmp_path / "model")]  # fmt: skip
+    assert cli.main([*command, "--data", "svhn"]) == 2
+    assert "has no memory" in capsys.readouterr().err
+    assert cli.main(command) == 0
+    assert cli.main(command) == 2
+    assert "holds a checkpoint already" in capsys.readouterr().err
 
 
 def test_nothing_is_unpickled(tmp_path):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from memorywrap.checkpoints.card import write_card
+from memorywrap.checkpoints.folder import CONFIG
 from memorywrap.commands.shared import add_download
 from memorywrap.data.sets import data_names, load_data
 from memorywrap.imported import import_published
@@ -35,9 +36,13 @@ def run(options: argparse.Namespace) -> int:
     """Runs it; returns the exit code."""
     if options.seed is not None and options.seed < 0:
         raise ValueError(f"--run: expected 0 or more, received {options.seed}")
+    out = Path(options.out)
+    if (out / CONFIG).exists():
+        raise ValueError(f"--out: {out} holds a checkpoint already")
     bank = None if options.data is None else load_data(options.data, fetch=options.download)
     classifier = import_published(options.file, run=options.seed, bank=bank, title=options.title)
-    out = Path(options.out)
+    if bank is not None and not classifier.has_memory:
+        raise ValueError("--data: this model (std) has no memory: leave it out")
     classifier.save_pretrained(out, half=False)
     write_card(out)
     print(f"model: {out}")
