@@ -6,7 +6,7 @@ Image Classification Models", arXiv 2106.01440, section 3.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from entmax import sparsemax
@@ -23,6 +23,8 @@ _NORM_EPSILON = 1e-12
 _CHUNK = 16_384
 # The highest scores that sparsemax ranks first: all others have weight 0 once one of these has.
 _RANKED = 512
+
+_Given = TypeVar("_Given")
 
 
 def similarity(query: Tensor, memory_embeddings: Tensor, distance: Distance = "cosine") -> Tensor:
@@ -136,9 +138,17 @@ class _Perceptron(nn.Module):
 
 
 def _activates(module: nn.Module) -> bool:
-    """Whether a module is an activation: one of torch's, some of which have weights, or one without any."""
+    """Whether a module is an activation: one of torch's, some of which have weights, or one without any that
+    changes something."""
     own = type(module).__module__ == "torch.nn.modules.activation"
-    return own or not any(True for _ in module.parameters())
+    return own or not (isinstance(module, nn.Identity) or any(True for _ in module.parameters()))
+
+
+def _one_of(one: _Given | None, other: _Given | None, names: str) -> _Given | None:
+    """What was given under one of two names."""
+    if one is not None and other is not None:
+        raise TypeError(f"{names} are two names of the same: expected one of them")
+    return other if one is None else one
 
 
 class _MemoryLayer(nn.Module):
@@ -161,18 +171,19 @@ class _MemoryLayer(nn.Module):
         Args:
             encoder_dim: size of an embedding.
             output_dim: number of outputs (classes).
-            mlp_activation: activation of the hidden layer; ReLU when not given. A module with weights that is
-                no activation is taken for the classifier, which version 1.1.7 of the package has here.
+            mlp_activation: activation of the hidden layer; ReLU when not given. `nn.Identity()`, and a module
+                with weights that is no activation, are taken for the classifier, which version 1.1.7 of the
+                package has here.
             distance: "cosine" (the paper), "l2" or "dot".
             classifier: a module of your own in place of the perceptron.
             encoder_output_dim: another name of `encoder_dim`, as in the package.
 
         Raises:
-            TypeError: no size of an embedding, or no number of outputs.
+            TypeError: no size of an embedding or two, or no number of outputs.
             ValueError: unknown distance.
         """
         super().__init__()
-        encoder_dim = encoder_output_dim if encoder_dim is None else encoder_dim
+        encoder_dim = _one_of(encoder_dim, encoder_output_dim, "encoder_dim and encoder_output_dim")
         if encoder_dim is None or output_dim is None:
             raise TypeError(f"{type(self).__name__}: expected encoder_dim and output_dim")
         if classifier is None and mlp_activation is not None and not _activates(mlp_activation):
@@ -212,11 +223,13 @@ class _MemoryLayer(nn.Module):
             The output (batch, output_dim), or (output, content weights (batch, memory)).
 
         Raises:
-            TypeError: queries or memory that are not given.
+            TypeError: queries or memory that are not given, or given twice.
             ValueError: shapes that do not fit the layer or each other.
         """
-        input_encoding = encoder_output if input_encoding is None else input_encoding
-        memory_encoding = memory_set if memory_encoding is None else memory_encoding
+        input_encoding = _one_of(
+            input_encoding, encoder_output, "input_encoding and encoder_output"
+        )
+        memory_encoding = _one_of(memory_encoding, memory_set, "memory_encoding and memory_set")
         if input_encoding is None or memory_encoding is None:
             raise TypeError("expected an input encoding and a memory encoding")
         weights = self.weights(input_encoding, memory_encoding)

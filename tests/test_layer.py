@@ -396,6 +396,11 @@ def test_calls_written_for_the_published_package_work(layer):
         assert torch.equal(one, other)
     for activation in (nn.PReLU(), nn.GELU()):  # the first has a weight
         assert layer(8, 2, activation).classifier.activation is activation
+    assert layer(8, 2, nn.Identity())(query, memory).shape == (3, inputs)  # for a head of one's own
+    with pytest.raises(TypeError, match="two names of the same"):
+        layer(8, encoder_output_dim=4, output_dim=2)
+    with pytest.raises(TypeError, match="two names of the same"):
+        named(query, memory, memory_set=memory)
     with pytest.raises(TypeError, match="encoder_dim and output_dim"):
         layer(8)
     with pytest.raises(TypeError, match="expected an input encoding"):

@@ -85,8 +85,8 @@ class Recipe:
 
     def lasting(self, epochs: int) -> Recipe:
         """The same over so many epochs, its milestones in proportion."""
-        milestones = tuple(round(at * epochs / self.epochs) for at in self.milestones)
-        return replace(self, epochs=epochs, milestones=milestones)
+        milestones = {round(at * epochs / self.epochs) for at in self.milestones}
+        return replace(self, epochs=epochs, milestones=tuple(sorted(milestones)))
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -211,7 +211,8 @@ def recipe_for(name: str, data: str, samples: int) -> Recipe:
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
-    """The recipe with settings changed by name; those of `augment` are written augment.NAME.
+    """The recipe with settings changed by name; those of `augment` are written augment.NAME. With other epochs,
+    milestones that are not given are in proportion.
 
     Raises:
         ValueError: names the key that is unknown or whose value has the wrong type.
@@ -220,6 +221,8 @@ def overridden(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
         if key.startswith("augment."):
             part = _changed(recipe.augment, key.removeprefix("augment."), text)
             recipe = replace(recipe, augment=part)
+        elif key == "epochs" and "milestones" not in changes:
+            recipe = recipe.lasting(_changed(recipe, key, text).epochs)
         else:
             recipe = _changed(recipe, key, text)
     return recipe

@@ -39,6 +39,11 @@ def test_another_length_moves_the_milestones_along():
     shorter = recipe_for("paper", "svhn", 1000).lasting(8)
     assert (shorter.epochs, shorter.milestones) == (8, (4, 6))
     assert recipe_for("fast", "svhn", 1000).lasting(8).milestones == ()
+    paper = recipe_for("paper", "svhn", 1000)
+    assert paper.lasting(3).milestones == (2,)  # both fall into the same epoch
+    assert overridden(paper, {"epochs": "8"}) == shorter
+    given = overridden(paper, {"epochs": "8", "milestones": "[1]"})
+    assert (given.epochs, given.milestones) == (8, (1,))
 
 
 def test_the_fast_recipe_makes_more_passes_over_fewer_images():
