@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from memorywrap.checkpoints.config import library_versions
 from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.commands.shared import (
     add_checkpoint,
@@ -33,7 +35,8 @@ from memorywrap.explanation.figures import (
 )
 from memorywrap.explanation.methods import INTEGRATED_GRADIENTS, methods
 from memorywrap.images import ImageError, to_pil
-from memorywrap.measures.pictures import Row, as_csv, as_html, chosen
+from memorywrap.measures.explanations import random_order
+from memorywrap.measures.pictures import Row, as_csv, as_html, chosen, label_of
 from memorywrap.patches import patch_counterfactual, patch_counterfactuals
 from memorywrap.prediction import PatchCounterfactual
 
@@ -126,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
         predicted=options.predicted,
         sort=options.sort,
     )
+    if told and not kept:
+        raise ValueError(f"none of the {len(told)} images is so: ask for others")
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
     explained = _explain_many(classifier, options, kept[: options.most], folder)
@@ -133,20 +138,27 @@ def run(options: argparse.Namespace) -> int:
     (folder / "table.csv").write_text(as_csv(explained), encoding="utf-8")
     (folder / "index.html").write_text(as_html(explained, classes, title, told), encoding="utf-8")
     left = f" ({len(kept) - len(explained)} more with --most)" if len(kept) > len(explained) else ""
-    print(f"{len(explained)} of {len(rows)} images explained{left}: {folder / 'index.html'}")
+    unread = f", {len(rows) - len(told)} files not read" if len(told) < len(rows) else ""
+    print(
+        f"{len(explained)} of {len(told)} images explained{left}{unread}: {folder / 'index.html'}"
+    )
     return 2 if len(told) < len(rows) else 0
 
 
 def _explain_one(
     classifier: MemoryWrapClassifier, options: argparse.Namespace, folder: Path
 ) -> int:
+    (name,) = options.images
+    if sys.stderr.isatty():
+        print("explaining, which takes a moment …", file=sys.stderr)
     try:
-        prediction = predict(classifier, options.images[0], options)
+        prediction, crop = predict(classifier, name, options)
         explanation = classifier.explain(prediction, **_settings(options))
     except ImageError as error:
-        raise ValueError(f"{options.images[0]}: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
+    row = Row(name, label_of(Path(name), classifier.config.classes), prediction, crop=crop)
     patch = patch_counterfactual(classifier, prediction)
-    for path in _write(explanation, patch, folder, model_name(options)):
+    for path in _write(row, explanation, patch, folder, options):
         print(path)
     return 0
 
@@ -164,12 +176,11 @@ def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> l
         bank = classifier.require_bank().without(options.without) if options.without else None
     except IndexError as error:
         raise ValueError(f"--without: {error}") from error
-    predictions = classifier.predict_inputs(list(test.images), bank)
+    order = random_order(len(test), 0)  # data sets may come class by class
+    predictions = classifier.predict_inputs(list(test.images[order]), bank)
     return [
-        Row(f"{options.data} {place}", classes[label], prediction)
-        for place, (label, prediction) in enumerate(
-            zip(test.labels.tolist(), predictions, strict=True)
-        )
+        Row(f"{options.data} {place}", classes[int(test.labels[place])], prediction)
+        for place, prediction in zip(order.tolist(), predictions, strict=True)
     ]
 
 
@@ -199,20 +210,25 @@ def _explain_many(
             found = zip(some, explanations, patches, strict=True)
             for place, (row, explanation, patch) in enumerate(found, start):
                 name = f"{place + 1:04d}"
-                _write(explanation, patch, folder / name, model_name(options))
+                _write(row, explanation, patch, folder / name, options)
                 explained.append(replace(row, explained=f"{name}/figure.png"))
                 progress.update()
     return explained
 
 
 def _write(
-    explanation: Explanation, patch: PatchCounterfactual | None, folder: Path, model: str
+    row: Row,
+    explanation: Explanation,
+    patch: PatchCounterfactual | None,
+    folder: Path,
+    options: argparse.Namespace,
 ) -> list[Path]:
     """The figure, the input over its memory, each picture with its map, the patch counterfactual with its
-    cells, and the JSON; returns what was written."""
+    cells, and the JSON, with what was asked; returns what was written."""
+    model = model_name(options)
     pictures = {
-        "figure": paper_figure(explanation, patch, model=model),
-        "memory": memory_figure(explanation.prediction),
+        "figure": paper_figure(explanation, patch, model=model, label=row.label),
+        "memory": memory_figure(explanation.prediction, label=row.label),
     }
     for part in figure_parts(explanation):
         pictures[part.role] = enlarged(part.image)
@@ -225,6 +241,14 @@ def _write(
         (folder / f"{name}.png").unlink(missing_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
-    text = json.dumps(explanation.to_dict(model, patch), indent=2) + "\n"
+    asked = {
+        "file": row.file,
+        "label": row.label,
+        "crop": None if row.crop is None else list(row.crop),
+        "without": options.without or [],
+        "versions": library_versions(),
+    }
+    told = {**explanation.to_dict(model, patch), "asked": asked}
+    text = json.dumps(told, indent=2) + "\n"
     (folder / "explanation.json").write_text(text, encoding="utf-8")
     return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.images import ImageError, check_inside, read_image, refuse_plain
+from memorywrap.images import Box, ImageError, check_inside, read_image, refuse_plain
 from memorywrap.loading import load_classifier
 from memorywrap.measures.pictures import Row, files_in, label_of
 from memorywrap.prediction import Prediction
@@ -111,12 +111,15 @@ def model_name(options: argparse.Namespace) -> str:
     return Path(options.checkpoint).resolve().name
 
 
-def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Namespace) -> Prediction:
-    """As the page and its endpoints answer."""
+def predict(
+    classifier: MemoryWrapClassifier, name: str, options: argparse.Namespace
+) -> tuple[Prediction, Box]:
+    """As the page and its endpoints answer; and the square that was looked at."""
     image = read_image(name)
     if options.crop:
         check_inside(options.crop, image)
-    box = tuple(options.crop or classifier.suggest_box(image))
+    left, top, right, bottom = options.crop or classifier.suggest_box(image)
+    box = (left, top, right, bottom)
     if options.without and not classifier.has_memory:
         raise ValueError("--without: this model has no memory samples to do without")
     try:
@@ -124,7 +127,7 @@ def predict(classifier: MemoryWrapClassifier, name: str, options: argparse.Names
     except IndexError as error:
         raise ValueError(f"--without: {error}") from error
     refuse_plain(prediction.pixels)
-    return prediction
+    return prediction, box
 
 
 def answered(
@@ -144,7 +147,8 @@ def answered(
             found.append((name, label_of(Path(name), classes)))
     for name, label in tqdm(found, unit=" pictures", leave=False, disable=hidden):
         try:
-            yield Row(name, label, predict(classifier, name, options))
+            prediction, crop = predict(classifier, name, options)
+            yield Row(name, label, prediction, crop=crop)
         except ImageError as error:
             print(f"memorywrap {options.command}: {name}: {error}", file=sys.stderr)
             yield Row(name, label, None, str(error))

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--redraws: not with --edit, which has redraw=SEED")
     classifier = load(options)
     try:
-        prediction = predict(classifier, options.image, options)
+        prediction, _ = predict(classifier, options.image, options)
     except ImageError as error:
         raise ValueError(f"{options.image}: {error}") from error
     if options.edit:

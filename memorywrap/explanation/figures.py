@@ -225,6 +225,7 @@ def paper_figure(
     *,
     scale: int = 2,
     model: str = "",
+    label: str | None = None,
 ) -> Image.Image:
     """The paper's figure: input, example, and counterfactual or contrast, each beside its map, and the
     patch counterfactual where it is given.
@@ -234,6 +235,7 @@ def paper_figure(
         patch: of the same prediction.
         scale: device pixels per pixel of the layout; 2 is crisp in print and on dense screens.
         model: what the model is called. With it the figure names the model, the day and the paper.
+        label: what the input is labelled, where that is known.
     """
     prediction = explanation.prediction
     parts = figure_parts(explanation, patch)
@@ -243,7 +245,7 @@ def paper_figure(
     top = margin + 60
     sheet = _Sheet(width, top + 30 + side + 62 + margin, scale)
 
-    sheet.text((margin, margin - 6), _title(prediction), 26)
+    sheet.text((margin, margin - 6), _title(prediction, label), 26)
     sheet.legend(width - margin, margin + 2)
     for column, part in enumerate(parts):
         left = margin + column * (pair + between)
@@ -266,27 +268,31 @@ def paper_figure(
     return sheet.image
 
 
-def memory_figure(prediction: Prediction, *, columns: int = 8, scale: int = 2) -> Image.Image:
-    """The input over every memory sample that its prediction used, by falling weight: the class it is
-    predicted in and its weight below each, framed in blue where it supports, in orange where it opposes.
+def memory_figure(
+    prediction: Prediction, *, columns: int = 8, scale: int = 2, label: str | None = None
+) -> Image.Image:
+    """The input over every memory sample that its prediction used, by falling weight: below each its weight, its
+    number and what it is predicted as (and labelled, where that is another class); framed in blue where it
+    supports, in orange where it opposes.
 
     Args:
         prediction: what to show.
         columns: samples in a row.
         scale: device pixels per pixel of the layout.
+        label: what the input is labelled, where that is known.
 
     Raises:
         ValueError: it is the prediction of a plain network.
     """
     bank, used = prediction.require_bank(), prediction.used
-    small, gap, margin, row = 104, 16, 32, 104 + 58
+    small, gap, margin, row = 104, 16, 32, 104 + 76
     top = margin + 44 + _SIDE + 58
     width = 2 * margin + columns * (small + gap) - gap
     sheet = _Sheet(width, top + -(-len(used) // columns) * row + margin - 20, scale)
-    sheet.text((margin, margin - 6), _title(prediction), 26)
+    sheet.text((margin, margin - 6), _title(prediction, label), 26)
     sheet.legend(width - margin, margin + 2)
     sheet.picture((margin, margin + 44), to_pil(prediction.pixels), _SIDE)
-    samples = f"{len(used)} of {len(bank)} memory samples were used. What each is predicted as, and its weight:"
+    samples = f"{len(used)} of {len(bank)} memory samples were used. The weight of each, its number, and what it is predicted as:"
     sheet.text((margin, top - 34), samples, 15, _QUIET)
     for place, index in enumerate(used):
         sample = prediction.memory(index)
@@ -294,8 +300,12 @@ def memory_figure(prediction: Prediction, *, columns: int = 8, scale: int = 2) -
         at = (left, top + place // columns * row)
         side = SUPPORT if sample["role"] == "example" else OPPOSE
         sheet.picture(at, to_pil(bank.images[index]), small, side.rgb)
-        sheet.text((left, at[1] + small + 6), sample["predicted"], 14)
-        sheet.text((left, at[1] + small + 24), percent(sample["weight"]), 14, _QUIET)
+        numbered = f"{percent(sample['weight'])}, no. {index}"
+        labelled = "" if sample["label"] == sample["predicted"] else f"labelled {sample['label']}"
+        for line, (text, ink) in enumerate(
+            ((numbered, _QUIET), (sample["predicted"], _INK), (labelled, _QUIET))
+        ):
+            sheet.text((left, at[1] + small + 6 + 18 * line), text, 14, ink)
     return sheet.image
 
 
@@ -332,10 +342,11 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _title(prediction: Prediction) -> str:
+def _title(prediction: Prediction, label: str | None = None) -> str:
     share = percent(prediction.probabilities[prediction.predicted])
     unlike = "; unlike everything known" if prediction.unlike else ""
-    return f"Predicted {prediction.classes[prediction.predicted]}, {share}{unlike}"
+    labelled = "" if label is None else f"; labelled {label}"
+    return f"Predicted {prediction.classes[prediction.predicted]}, {share}{unlike}{labelled}"
 
 
 class _Sheet:

@@ -14,12 +14,16 @@ from typing import cast
 from jinja2 import Environment, PackageLoader
 from torch import Tensor
 
-from memorywrap.images import to_pil
+from memorywrap.images import Box, to_pil
 from memorywrap.prediction import Prediction
 
 COLUMNS = ("file", "label", "predicted", "probability", "trust", "unlike", "memory", "memory_predicted",
            "memory_weight", "other", "other_predicted", "error")  # fmt: skip
 _SIDE = 64  # pixels of a picture in the table
+_TOLD = {
+    "sure, %": "how the model divides its certainty among its classes",
+    "right, %": "how often an answer with such evidence is right; empty where that cannot be said",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,7 @@ class Row:
         prediction: what the model says; None where the file is no picture.
         error: why not.
         explained: the figure of its explanation, seen from the table's folder; empty where there is none.
+        crop: the square that was looked at (left, top, right, bottom), in the picture's pixels, where it is a part.
     """
 
     file: str
@@ -39,6 +44,7 @@ class Row:
     prediction: Prediction | None
     error: str = ""
     explained: str = ""
+    crop: Box | None = None
 
     @property
     def is_wrong(self) -> bool:
@@ -123,11 +129,14 @@ def chosen(
 
 
 def as_csv(rows: Iterable[Row]) -> str:
-    """A line per picture, under the names of `COLUMNS`."""
+    """A line per picture, under the names of `COLUMNS`, and "explained" where some are."""
+    rows = list(rows)
+    more = ("explained",) if any(row.explained for row in rows) else ()
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, (*COLUMNS, *more), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.values() for row in rows)
+    for row in rows:
+        writer.writerow(row.values() | {name: row.explained for name in more})
     return text.getvalue()
 
 
@@ -174,6 +183,7 @@ def as_html(
     shown = [name for name in classes if any(name in pair for pair in pairs)]
     return _TEMPLATES.get_template("pictures.html.jinja").render(
         rows=rows,
+        told=_TOLD,
         every=len(every),
         classes=shown,
         pairs=pairs,

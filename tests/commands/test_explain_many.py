@@ -54,20 +54,33 @@ def test_every_picture_of_a_folder_is_explained_and_the_table_leads_there(run, f
         )
         assert f'<a href="{number:04d}/figure.png">{row["file"]}</a>' in page
         Image.open(one / "memory.png").verify()
+        assert told["asked"]["file"] == row["file"] and told["asked"]["label"] == row["label"]
+        assert len(told["asked"]["crop"]) == 4 and told["asked"]["versions"]["torch"]
+        assert row["explained"] == f"{number:04d}/figure.png"
     assert 'class="confusion"' in page and "6 pictures, " in page
+
+
+def without_place(rows):
+    return [{name: value for name, value in row.items() if name != "explained"} for row in rows]
 
 
 def test_only_the_wrong_ones_of_a_class_the_least_sure_first(run, folder):
     _, rows, _ = run(str(folder))
+    rows = without_place(rows)
     wrong = [row for row in rows if row["label"] != row["predicted"]]
     _, found, _ = run(str(folder), "--wrong", "--sort", "probability")
-    assert found == sorted(wrong, key=lambda row: float(row["probability"])) and 0 < len(wrong) < 6
+    assert (
+        without_place(found) == sorted(wrong, key=lambda row: float(row["probability"]))
+        and 0 < len(wrong) < 6
+    )
     label = wrong[0]["label"]
     _, found, _ = run(str(folder), "--wrong", "--label", label)
-    assert found == [row for row in wrong if row["label"] == label]
+    assert without_place(found) == [row for row in wrong if row["label"] == label]
     predicted = rows[0]["predicted"]
     _, found, _ = run(str(folder), "--predicted", predicted, "--most", "1")
-    assert found == [row for row in rows if row["predicted"] == predicted][:1]
+    assert without_place(found) == [row for row in rows if row["predicted"] == predicted][:1]
+    code, _, told = run(str(folder), "--wrong", "--label", "red", "--predicted", "red")
+    assert code == 2 and "none of the 6 images is so" in told
 
 
 def test_nothing_of_an_earlier_call_stays_beside_the_new_one(run, folder, tmp_path):
@@ -94,7 +107,12 @@ def test_the_test_images_of_a_data_set(folder, tmp_path):
     data = ["--data", f"folder:{folder}", "--checkpoint", str(tmp_path / "sorted")]
     assert cli.main(["explain", *data, *flags]) == 0
     assert (tmp_path / "out/0002/figure.png").exists() and not (tmp_path / "out/0003").exists()
-    assert "The table shows 2 of them" in (tmp_path / "out/index.html").read_text()
+    page = (tmp_path / "out/index.html").read_text()
+    assert "The table shows 2 of them" in page and "Of the 2 in the table below" in page
+    labels = [
+        json.loads(file.read_text())["asked"]["label"] for file in tmp_path.glob("out/*/*.json")
+    ]
+    assert len(set(labels)) == 2  # they lie class by class, and are taken in another order
     explained = json.loads((tmp_path / "out/0001/explanation.json").read_text())
     gone = explained["memory"][0]["index"]
     assert cli.main(["explain", *data, *flags, "--without", str(gone)]) == 0

@@ -47,6 +47,7 @@ def test_figures_say_what_is_unlike_everything_known(explanation):
     one = explanation.prediction
     known, unlike = (figures._title(replace(one, familiarity=odds)) for odds in (1.0, -1.0))
     assert known.startswith("Predicted ") and unlike == f"{known}; unlike everything known"
+    assert figures._title(replace(one, familiarity=1.0), "7") == f"{known}; labelled 7"
 
 
 def test_enlarging_keeps_every_pixel_hard():
