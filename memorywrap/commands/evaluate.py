@@ -6,6 +6,8 @@ import argparse
 import json
 import statistics
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from memorywrap import loading
@@ -83,7 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=at_least(1),
         metavar="N",
-        help="test images to explain, or to look for counterfactuals of, at most (default: 200)",
+        help="test images to explain, or to look for counterfactuals of, at most (default: 200); --explanations "
+        "takes some minutes with few, too: all test images are asked about with banks drawn anew",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_machine(parser)
@@ -110,6 +113,12 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(
             "--images: of --explanations, --patches and --counterfactuals; else all images are asked"
         )
+    if not options.memories and (options.memory is not None or options.memories_from == "whole"):
+        raise ValueError(
+            "--memory, --memories-from: of memories that are drawn again: add --memories"
+        )
+    if options.seed is not None and not (options.memories or looks):
+        raise ValueError("--seed: nothing is drawn: add --memories")
     options.images = options.images or 200
     config = classifier.config
     data, test = load_test(
@@ -172,7 +181,8 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             print("\n" + counterfactuals.markdown(compared), end="", flush=True)
     if options.explanations is not None:
-        report = _measure_explanations(options, classifier, test)
+        of = f"{config.title} ({Path(options.checkpoint).name}) on {result['data_version']}"
+        report = _measure_explanations(options, classifier, test, of)
         result["explanations"] = report
         if not options.json:
             print("\n" + explanation_tables.markdown(report), end="")
@@ -182,12 +192,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure_explanations(
-    options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split
+    options: argparse.Namespace, classifier: MemoryWrapClassifier, test: Split, of: str
 ) -> dict[str, Any]:
     train = loading.training_images(classifier.config, loading.DRAWN_FROM, fetch=options.download)
     report = explanation_report.measure_explanations(
         classifier, test, train, Sizes(images=options.images), seed=options.seed or 0
     )
+    report = {"of": of, "date": date.today().isoformat(), "seed": options.seed or 0, **report}
     text, figure = explanation_tables.markdown(report), explanation_tables.draw(report)
     write_report(options.explanations, "explanations", report, text, figure)
     return report

@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     table = rows(options.table, encoder=whole, **changed)
     folder = Path(options.out)
 
+    left_out: list[str] = []
+
     def write(*_: Any) -> None:
         table_so_far()
 
@@ -97,11 +99,11 @@ def run(options: argparse.Namespace) -> int:
             print(f"memorywrap replicate: {stop}", file=sys.stderr)
             return 130
     lines = table_so_far()
-    print(replicate.markdown(lines), end="")
+    print(replicate.markdown(replicate.results(wanted, folder)), end="")
     if not any(line["runs"] for line in lines):
         print(
             f"memorywrap replicate: {folder} has no finished run of {options.table} with these "
             "settings, so no table was written",
             file=sys.stderr,
         )
-    return 0
+    return 1 if left_out else 0

@@ -324,7 +324,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"Counterfactuals of {report['asked']} images, towards the class of the counterfactual sample or of the "
         f"contrast; medians over the {report['images']} for which all were found; up to {_TOGETHER} images are searched "
         f"together, the others one by one. Autoencoders of a class miss what they have seen by {errors['seen']}, other "
-        f"images of it by {errors['unseen']} (mean squared error):",
+        f"images of it by {errors['unseen']} (mean squared error). Of all numbers but what was found, less is better:",
         "",
         "| counterfactual | found | IM1 | IM2, thousandths | pixels changed by | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

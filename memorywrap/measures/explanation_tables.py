@@ -19,6 +19,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The report as tables for a document."""
     sizes = Sizes(**report["sizes"])
     parts = [
+        [f"# {report['of']}", "", f"Measured on {report['date']}, seed {report['seed']}."],
         _agreement_table(report, sizes),
         _completeness_line(report, sizes),
         _methods_table(report, sizes),

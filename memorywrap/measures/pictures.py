@@ -136,7 +136,7 @@ def as_csv(rows: Iterable[Row]) -> str:
     writer = csv.DictWriter(text, (*COLUMNS, *more), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(row.values() | {name: row.explained for name in more})
+        writer.writerow(row.values() | dict.fromkeys(more, row.explained))
     return text.getvalue()
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,32 +53,34 @@ def replicate(
     """
     left_out = []
     # Seed by seed, so that an early stop leaves every row with a number, not one with all.
-    for seed in seeds:
-        for row in wanted:
-            run = RunFolder(Path(folder) / row.folder(seed))
-            if run.result is not None and _present_recipe(row, run.config):
-                continue
-            try:
-                data = load_data(row.data, samples=row.samples, seed=seed, fetch=fetch)
-                is_few_shot = row.variant in READERS
-                training = Training(
-                    data=data,
-                    recipe=_recipe(row, len(data.train)),
-                    encoder=row.encoder,
-                    variant="memory-wrap" if is_few_shot else row.variant,
-                    seed=seed,
+    runs = [(row, seed) for seed in seeds for row in wanted]
+    for number, (row, seed) in enumerate(runs, 1):
+        run = RunFolder(Path(folder) / row.folder(seed))
+        if run.result is not None and _present_recipe(row, run.config):
+            continue
+        if progress:
+            print(f"[{number}/{len(runs)}] {row.folder(seed)}", file=sys.stderr)
+        try:
+            data = load_data(row.data, samples=row.samples, seed=seed, fetch=fetch)
+            is_few_shot = row.variant in READERS
+            training = Training(
+                data=data,
+                recipe=_recipe(row, len(data.train)),
+                encoder=row.encoder,
+                variant="memory-wrap" if is_few_shot else row.variant,
+                seed=seed,
+            )
+            if is_few_shot:
+                train_and_measure_few_shot(
+                    training, row.variant, run.path, device=device, progress=progress
                 )
-                if is_few_shot:
-                    train_and_measure_few_shot(
-                        training, row.variant, run.path, device=device, progress=progress
-                    )
-                else:
-                    train_and_measure(training, run.path, device=device, progress=progress)
-            except (DataError, RunError) as error:
-                left_out.append(f"{row.folder(seed)} was left out: {error}")
-                continue
-            if after is not None:
-                after(row, seed)
+            else:
+                train_and_measure(training, run.path, device=device, progress=progress)
+        except (DataError, RunError) as error:
+            left_out.append(f"{row.folder(seed)} was left out: {error}")
+            continue
+        if after is not None:
+            after(row, seed)
     return left_out
 
 
@@ -137,7 +140,7 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
     )
     if any(line["samples"] is None for line in lines):
         text.write(
-            "\nAll images are in our rows as many as the row names, in the paper's those of the whole data set.\n"
+            "\nRows of all samples: ours are all of the copy that is named, the paper's all of the published set.\n"
         )
     if rates:
         text.write(

@@ -180,5 +180,12 @@ def rows(
         and (encoder in (replaced, row.encoder))
     ]
     if not found:
-        raise ValueError(f"table {table}: no row is left of what was asked for")
+        sizes = dict.fromkeys(
+            "all" if row.samples is None else str(row.samples) for row in TABLES[table]
+        )
+        kinds = dict.fromkeys(row.variant for row in TABLES[table])
+        raise ValueError(
+            f"table {table}: no row is left of what was asked for: it has samples {', '.join(sizes)} and variants "
+            f"{', '.join(kinds)}"
+        )
     return found

@@ -29,6 +29,9 @@ def method(deletion: list[float], insertion: list[float], steps: list[int]) -> d
 def report() -> dict:
     shares = {"explanation_accuracy": [0.9, 1.0], "accuracy_with_counterfactual": [None, None]}
     return {
+        "of": "Digits (digits) on SVHN",
+        "date": "2026-11-30",
+        "seed": 3,
         "test": 1956,
         "sizes": asdict(SIZES),
         "agreement": {"leave one out": shares, "auxiliary memory": shares},
@@ -65,6 +68,9 @@ def test_areas_stand_beside_a_random_order_of_the_same_images(report):
 
 def test_every_table_says_of_how_many_images_and_in_which_steps_it_is(report):
     text = markdown(report)
+    assert text.startswith(
+        "# Digits (digits) on SVHN\n\nMeasured on 2026-11-30, seed 3.\n\nAll 1,956"
+    )
     for words in (
         "All 1,956 test images. ",
         "± is the sample standard deviation over 2 redrawn banks:",

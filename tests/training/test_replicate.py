@@ -130,8 +130,9 @@ def test_rows_that_cannot_be_run_are_left_out_with_a_reason(
     (first, *_) = TABLES["tiny"]
     monkeypatch.setitem(TABLES, "tiny", (dataclasses.replace(first, samples=99), first))
     command = ["replicate", "tiny", "--out", str(tmp_path), *SETTINGS, "--seeds", "2"]
-    assert cli.main(command) == 0
+    assert cli.main(command) == 1
     printed = capsys.readouterr()
+    assert "[1/4] noise-99-std-tiny-fast-batch=8-memory=4-epochs=1-seed0\n" in printed.err
     assert printed.err.count("was left out: noise: expected 1 to 16 training samples") == 2
     assert "| noise | 99 | std |  |  | 0 |" in printed.out
     assert len(list(tmp_path.glob("*/result.json"))) == 2  # the other row, over both seeds
@@ -141,7 +142,7 @@ def test_rows_that_cannot_be_run_are_left_out_with_a_reason(
     config = json.loads(path.read_text())
     config["recipe"]["warmup"] = 0.7
     path.write_text(json.dumps(config))
-    assert cli.main(command) == 0
+    assert cli.main(command) == 1
     assert "recipe.warmup is 0.7 there and 0.2 here" in capsys.readouterr().err
 
 
@@ -207,7 +208,7 @@ def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_t
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
     printed = capsys.readouterr().out
     assert printed.endswith((tmp_path / "tiny.md").read_text())
-    assert "those of the whole data set" in printed
+    assert "the paper's all of the published set" in printed
     with (tmp_path / "tiny.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line["variant"] for line in lines] == ["std", "baseline", "memory-wrap"]
@@ -219,14 +220,17 @@ def test_replicate_makes_what_is_missing_and_writes_both_tables(tmp_path, tiny_t
     assert float(lines[0]["mean"]) == pytest.approx(sum(accuracies) / 2, abs=0.01)
 
 
-def test_asking_for_one_encoder_of_several_leaves_the_others_in_the_table(
+def test_asking_for_one_encoder_of_several_prints_its_rows_and_leaves_the_others_in_the_table(
     tmp_path, tiny_table, monkeypatch, capsys
 ):
     several = (*TABLES["tiny"], dataclasses.replace(TABLES["tiny"][0], encoder="whitened"))
     monkeypatch.setitem(TABLES, "tiny", several)
+    finished(tmp_path, several[0], 0)
     command = ["replicate", "tiny", "--out", str(tmp_path), "--print", "--encoder"]
     assert cli.main([*command, "whitened"]) == 0
-    assert capsys.readouterr().out.count("| tiny |") == len(VARIANTS)
+    printed = capsys.readouterr().out
+    assert printed.count("| whitened |") == 1 and "| tiny |" not in printed
+    assert (tmp_path / "tiny.md").read_text().count("| tiny |") == len(VARIANTS)
     assert cli.main([*command, "compact"]) == 0  # of no row: in the place of all
     printed = capsys.readouterr().out
     assert "| tiny |" not in printed and printed.count("| compact |") == len(several)
