@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
 import numpy as np
 import pytest
 import torch
 from PIL import ImageFont
 
+from memorywrap.data import digits
 from memorywrap.data.digits import RENDERER, digest_of_fonts, find_fonts, fonts, render_digits
 from memorywrap.data.digits.strokes import SKELETONS, draw_strokes
 
@@ -33,6 +37,19 @@ def test_shapes_types_and_balance(rendered):
 
 
 @pytest.mark.slow
+def test_a_script_whose_processes_cannot_start_gets_its_digits_all_the_same(
+    rendered, monkeypatch, caplog
+):
+    class Broken(ProcessPoolExecutor):
+        def map(self, *_, **__):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(digits, "ProcessPoolExecutor", Broken)
+    images, _ = render_digits(510, 3, fonts=FALLBACK, workers=2)
+    assert torch.equal(images[:500], rendered[0][:500])
+    assert '`if __name__ == "__main__":`' in caplog.text
+
+
 def test_same_seed_same_images_whatever_the_workers_and_count(rendered):
     images, labels = rendered
     again, again_labels = render_digits(510, 3, fonts=FALLBACK, workers=2)

@@ -8,9 +8,11 @@ photographed at 32 x 32 (`painting`). A part stays clean: screenshots and pad dr
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from memorywrap.data.digits.painting import SIZE, legibility, paint, photograph,
 from memorywrap.data.digits.rows import GLYPH, row_mask
 from memorywrap.data.digits.strokes import pad_mask, stroke_glyph
 from memorywrap.devices import available_cores
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["RENDERER", "digest_of_fonts", "find_fonts", "render_digit", "render_digits"]
 
@@ -82,8 +86,15 @@ def render_digits(
 
     if workers > 1:
         # Not multiprocessing.Pool: it restarts a worker that cannot start, again and again.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            collect(pool.map(_render_chunk, tasks))
+        try:
+            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+                collect(pool.map(_render_chunk, tasks))
+        except BrokenProcessPool:  # a script without that line: its processes run it again, and end
+            _log.warning(
+                "digits are rendered in one process, which takes longer: in a script, several need what it does "
+                'to stand under `if __name__ == "__main__":`'
+            )
+            collect(map(_render_chunk, tasks))
     else:
         collect(map(_render_chunk, tasks))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
