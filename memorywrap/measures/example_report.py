@@ -17,6 +17,7 @@ from memorywrap.classifier import MemoryWrapClassifier
 from memorywrap.data.sets import Split, known_data_set
 from memorywrap.loading import random_bank
 from memorywrap.measures import examples
+from memorywrap.measures.explanations import random_order
 from memorywrap.measures.planted import Planted, with_shortcut, with_strangers
 
 _MOST = 5  # samples shown for each image, for the cardinality
@@ -94,6 +95,7 @@ def _measure_bank(
         for rule, scores in by_rule.items()
     }
     have = torch.stack(list(chosen.values())).ge(0).all(dim=0)
+    mixed = random_order(len(queries), seed)  # test images may come class by class
     found["with_example"].append(_share(have))
     asked = examples.Activity(*(part[have] for part in vars(asked).values()))
     for rule, of_images in chosen.items():
@@ -101,7 +103,7 @@ def _measure_bank(
         apart: dict[str, float | None] = {"input": None, "prediction": None}
         if have.any():
             apart |= examples.non_representativeness(asked, of_bank, of_images[have])
-        apart["cardinality"] = examples.cardinality(by_rule[rule], min(_MOST, len(bank)))
+        apart["cardinality"] = examples.cardinality(by_rule[rule][mixed], min(_MOST, len(bank)))
         for name, value in apart.items():
             told.setdefault(name, []).append(value)
 

@@ -78,6 +78,20 @@ def test_images_that_the_model_does_not_take_for_the_planted_class_are_not_asked
     assert len(asked) == 1 and found["shortcut"] == {}  # nothing planted lies in this bank
 
 
+def test_images_that_come_class_by_class_do_not_make_rules_look_narrow(short):
+    model = tiny.classifier(memory=12)
+    images, labels = tiny.images(120, 1)
+    order = labels.argsort()
+    train = Split(*tiny.images(60, 2))
+    sorted_, mixed = (
+        measure_examples(model, test, train, redraws=1, images=2)["rules"]["nearest"][
+            "cardinality"
+        ][0]
+        for test in (Split(images[order], labels[order]), Split(images, labels))
+    )
+    assert abs(sorted_ - mixed) < 0.1
+
+
 def test_without_pictures_of_none_of_the_classes_nothing_is_said_of_them(short):
     model = tiny.classifier(memory=12)
     test, train = Split(*tiny.images(9, 1)), Split(*tiny.images(30, 2))
