@@ -1,10 +1,11 @@
 """Print what the architecture of MobileNetV2 and its initial weights each bring to the paper's recipe.
 
-python -m bench.initial_weights --out runs/weights [--seeds 3] [--print]
+python -m bench.initial_weights --out FOLDER [--seeds 3] [--print]
 
 Memory-wrap on 1,000 house numbers, with torchvision's network and with the one of the paper's repository, each with
 the initial weights that torchvision draws (normal, by the fan-out) and those that PyTorch gives a convolution
-(uniform, by the fan-in). A run that is there is left alone, one that was cut off goes on.
+(uniform, by the fan-in). FOLDER/initial-weights.md is the table; a run that is there is left alone, one that was cut
+off goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def main() -> None:
     if not options.print:
         wanted = [row for row in rows if row.encoder in options.only]
         replicate.replicate(wanted, options.out, range(options.seeds))
-    print(replicate.markdown(replicate.results(rows, options.out)), end="")
+    table = replicate.markdown(replicate.results(rows, options.out))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "initial-weights.md").write_text(table, encoding="utf-8")
+    print(table, end="")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ tensors are rewritten, the values stay as they are.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +159,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: {'a folder, no file' if path.is_dir() else 'no such file'}")
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles that are refused below
+            warnings.simplefilter("ignore")
+            saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of another file, it raises many kinds
         raise CheckpointError(
             f"{path}: not a file of tensors, numbers and words, as the published script writes them"

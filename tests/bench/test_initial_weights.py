@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,3 +51,15 @@ def test_a_row_for_each_even_before_the_first_run(registry, monkeypatch, tmp_pat
     initial_weights.main()
     table = capsys.readouterr().out
     assert [f"| 0 | {name} | paper |" in table for name in initial_weights.ALL] == [True] * 4
+
+
+def test_the_table_in_the_docs_is_that_of_its_run_folders(monkeypatch, registry, tmp_path):
+    measured = Path(__file__).parents[2] / "docs/measured/weights"
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(sys, "argv", ["initial_weights", "--out", str(tmp_path), "--print"])
+    initial_weights.main()
+    for table in (tmp_path, measured):
+        assert "| 3 | mobilenet_v2_cifar | paper |" in (table / "initial-weights.md").read_text()
+    assert (tmp_path / "initial-weights.md").read_text() == (
+        measured / "initial-weights.md"
+    ).read_text()

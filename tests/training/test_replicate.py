@@ -252,8 +252,9 @@ def test_a_table_without_runs_replaces_none(tmp_path, tiny_table, capsys):
     assert not (tmp_path / "no").exists()
 
 
-def test_the_tables_in_the_docs_are_those_of_their_run_folders():
-    folder = Path(__file__).parents[2] / "docs" / "measured" / "replicate"
+@pytest.mark.parametrize("name", ["replicate", "evidence"])
+def test_the_tables_in_the_docs_are_those_of_their_run_folders(name):
+    folder = Path(__file__).parents[2] / "docs" / "measured" / name
     tables = sorted(folder.glob("*.md"))
     assert tables
     for path in tables:
