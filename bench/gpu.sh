@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
 # Everything that wants a GPU, in one go: tests, speed, a training, rows of the paper's table.
 #
-#   MEMORYWRAP_DATA=data bench/gpu.sh [FOLDER]     (default: runs/gpu)
+#   MEMORYWRAP_DATA=data bench/gpu.sh [FOLDER]     (default: runs/gpu, runs/gpu-quick)
 #
 # Within $MINUTES (9), and resumable: what is done is not done again, and what was cut off goes on. FOLDER then
 # holds summary.md and results.tar.gz, which are small and all that needs to be taken away; with results.tar.gz in
 # FOLDER, another machine does not repeat what this one did (a training that was cut off begins anew there, as its
 # state is too large to travel). $DEVICE is cuda, $PYTHON a Python with what requirements-dev.txt lists.
-# DEVICE=cpu QUICK=1 tries it all out in small on a machine without a GPU. The exit code is 1 where a step failed.
+# DEVICE=cpu QUICK=1 tries it all out in small on a machine without a GPU, with SLOW=10 on a busy one. The exit code is
+# 1 where a step failed, not where one was cut off.
 set -u
 cd "$(dirname "$0")/.."
-out=${1:-runs/gpu}
+out=${1:-runs/gpu${QUICK:+-quick}}
 device=${DEVICE:-cuda}
 python=${PYTHON:-.venv/bin/python}
 command -v "$python" > /dev/null || python=python3
 deadline=$((SECONDS + 60 * ${MINUTES:-9}))
 mkdir -p "$out"
-[ -e "$out/results.tar.gz" ] && tar -xzf "$out/results.tar.gz" --skip-old-files -C "$out"
+if [ -e "$out/results.tar.gz" ] && ! ls "$out"/*.done > /dev/null 2>&1; then # from another machine
+    tar -xzf "$out/results.tar.gz" -C "$out"
+fi
 export PYTHONUNBUFFERED=1
 
 memorywrap=("$python" -m memorywrap.commands.main)
@@ -31,7 +34,7 @@ failed=0
 
 # step NAME SECONDS COMMAND...: once, in at most so many seconds and within what is left. Its words go to NAME.txt.
 step() {
-    local name=$1 most=$2 left=$((deadline - SECONDS)) began=$SECONDS code
+    local name=$1 most=$(($2 * ${SLOW:-1})) left=$((deadline - SECONDS)) began=$SECONDS code
     shift 2
     [ -e "$out/$name.done" ] && return 0
     if [ "$left" -lt 20 ]; then
@@ -44,6 +47,8 @@ step() {
     if [ "$code" = 0 ]; then
         touch "$out/$name.done"
         echo "$name: done in $((SECONDS - began)) s"
+    elif [ "$code" = 124 ]; then
+        echo "$name: cut off after $((SECONDS - began)) s, run this again"
     else
         failed=1
         echo "$name: ended with code $code after $((SECONDS - began)) s, see $out/$name.txt"

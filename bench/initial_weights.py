@@ -11,6 +11,7 @@ off goes on.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,13 +39,19 @@ def main() -> None:
     for name, build in REDRAWN.items():
         register_encoder(name)(build)
     rows = [Row("svhn", "memory-wrap", 1000, "paper", encoder) for encoder in ALL]
+    left_out = []
     if not options.print:
         wanted = [row for row in rows if row.encoder in options.only]
-        replicate.replicate(wanted, options.out, range(options.seeds))
-    table = replicate.markdown(replicate.results(rows, options.out))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "initial-weights.md").write_text(table, encoding="utf-8")
+        left_out = replicate.replicate(wanted, options.out, range(options.seeds))
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
+    lines = replicate.results(rows, options.out)
+    table = replicate.markdown(lines)
+    if any(line["runs"] for line in lines):
+        (options.out / "initial-weights.md").write_text(table, encoding="utf-8")
     print(table, end="")
+    if left_out:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

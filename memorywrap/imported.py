@@ -19,10 +19,10 @@ from torch import Tensor
 from memorywrap.checkpoints.config import Config, library_versions
 from memorywrap.checkpoints.folder import CheckpointError
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.data.banks import bank_recipe, digest_of, draw_bank
+from memorywrap.data.banks import bank_recipe, digest_of
 from memorywrap.data.published import PublishedSet
 from memorywrap.data.sampling import balanced
-from memorywrap.data.sets import ImageData, data_set
+from memorywrap.data.sets import ImageData, data_set, load_data
 from memorywrap.images import of_side
 
 _VARIANTS = {"std": "std", "memory": "baseline", "encoder_memory": "memory-wrap"}
@@ -62,7 +62,12 @@ _READ_HEAD = "mw.r_head"  # of 1.1.0 and 1.1.1, which is another function
 
 
 def import_published(
-    path: str | Path, *, run: int | None = None, bank: ImageData | None = None, title: str = ""
+    path: str | Path,
+    *,
+    run: int | None = None,
+    bank: ImageData | None = None,
+    title: str = "",
+    fetch: bool = False,
 ) -> MemoryWrapClassifier:
     """Read a checkpoint that the published `paper/train.py` wrote with MobileNet.
 
@@ -72,6 +77,7 @@ def import_published(
             trained on, by the script's own rule of splitting.
         bank: a data set of the same classes whose training images the bank is drawn from instead.
         title: what the model is called.
+        fetch: download what it was trained on, with `run`, where it is missing.
 
     Returns:
         The classifier, in evaluation mode. A bank of public data is a recipe in `config.bank`, which draws it
@@ -89,6 +95,8 @@ def import_published(
     variant = _VARIANTS[saved["modality"]]
     samples, size = saved["train_examples"], saved["mem_examples"]
     data: dict[str, Any] = {"name": name, "samples": samples}
+    if run is not None:
+        data |= {"seed": run, "held_out": read.held_out}
     recipe = None
     if variant != "std" and bank is None:
         if run is None:
@@ -96,16 +104,11 @@ def import_published(
                 f"{path}: it has a memory, which the file does not hold: say the seed of its run (--run), or what to "
                 "draw the memory from (--data)"
             )
-        recipe = {
-            "dataset": name,
-            "seed": run,
-            "size": size,
-            "samples": samples,
-            "held_out": read.held_out,
-        }
-        data |= {"seed": run, "held_out": read.held_out}
-        if record.at_hand():  # better known now than when somebody asks the model
-            recipe["digest"] = digest_of(draw_bank(recipe))
+        split = {"samples": samples, "seed": run, "held_out": read.held_out}
+        recipe = {"dataset": name, "size": size, **split}
+        if fetch or record.at_hand():  # better known now than when somebody asks the model
+            own = load_data(name, **split, fetch=fetch, test=False).train
+            recipe["digest"] = digest_of(own.rows(balanced(own.labels, size, run)))
     config = Config(
         title=title or f"{path.stem} ({record.title or name}, published script)",
         encoder="mobilenet_v2_cifar",
@@ -190,8 +193,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _renamed(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The state dict under our names."""
-    if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: its model_state_dict holds other things than tensors")
+    if not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise CheckpointError(
+            f"{path}: its model_state_dict holds other things than tensors by name"
+        )
     if any(_READ_HEAD in name for name in weights):
         raise CheckpointError(
             f"{path}: written with versions 1.1.0 or 1.1.1 of the package memorywrap, whose layer has a read "

@@ -179,6 +179,7 @@ def test_with_the_seed_of_its_run_the_memory_is_of_its_own_training_images(
     mine = {image.numpy().tobytes() for image in train.images[own]}
     assert len(bank) == 12 and {image.numpy().tobytes() for image in bank.images} <= mine
     assert config.bank["digest"] == digest_of(bank)
+    assert config.data == {"name": "svhn", "samples": 20, "seed": 2, "held_out": 6000}
 
 
 def test_another_copy_of_its_data_does_not_tell_what_a_run_was_trained_on(tmp_path, houses, capsys):
@@ -256,6 +257,7 @@ def test_names_of_version_1_1_3_are_read_and_those_of_a_read_head_refused(tmp_pa
         ({"mem_examples": 0}, "mem_examples: expected 1 to 100,000, found 0"),
         ({"train_examples": 10**6}, "train_examples: expected 1 to 100,000, found 1,000,000"),
         ({"model_state_dict": {"a": 1}}, "other things than tensors"),
+        ({"model_state_dict": {1: torch.zeros(1)}}, "other things than tensors"),
         ({"more": 1}, "not a checkpoint of the published script"),
         ({"train_examples": "many"}, "not a checkpoint of the published script"),
         ({"model_state_dict": {}}, "its tensors are not those"),

@@ -7,13 +7,12 @@ import json
 import statistics
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from memorywrap import loading
 from memorywrap.checkpoints.card import rate_in_words
 from memorywrap.classifier import MemoryWrapClassifier
-from memorywrap.commands.shared import add_download, add_machine, at_least
+from memorywrap.commands.shared import add_download, add_machine, at_least, model_name
 from memorywrap.data.sets import Split, data_names, describe, known_data_set, load_test
 from memorywrap.devices import use_threads
 from memorywrap.measures import (
@@ -59,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the model's own training images (default), or all of the data set's, as the published scripts "
         "do for explanations",
     )
-    parser.add_argument("--seed", type=int, help="of the memories (default: the model's)")
+    parser.add_argument(
+        "--seed", type=int, help="of what is drawn (default: of memories the model's, else 0)"
+    )
     parser.add_argument(
         "--explanations",
         metavar="FOLDER",
@@ -119,6 +120,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.seed is not None and not (options.memories or looks):
         raise ValueError("--seed: nothing is drawn: add --memories")
+    if options.memories and not classifier.has_memory:
+        raise ValueError("--memories: this model has no memory")
     options.images = options.images or 200
     config = classifier.config
     data, test = load_test(
@@ -181,7 +184,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             print("\n" + counterfactuals.markdown(compared), end="", flush=True)
     if options.explanations is not None:
-        of = f"{config.title} ({Path(options.checkpoint).name}) on {result['data_version']}"
+        of = f"{config.title} ({model_name(options)}) on {result['data_version']}"
         report = _measure_explanations(options, classifier, test, of)
         result["explanations"] = report
         if not options.json:

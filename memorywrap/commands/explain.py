@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import csv
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,12 +42,9 @@ from memorywrap.patches import patch_counterfactual, patch_counterfactuals
 from memorywrap.prediction import PatchCounterfactual
 
 _TOGETHER = 8  # explained in common batches
-# Of the pictures that not every explanation has.
-_NAMES = {
-    "patch-counterfactual",
-    "patch-counterfactual-cells",
-    *(f"{role}{map}" for role in ("example", "counterfactual", "contrast") for map in ("", "-map")),
-}
+_NUMBERS = "explanation.json"
+_FILES = [_NUMBERS, *(f"{name}.png" for name in ("figure", "memory", "patch-counterfactual", "patch-counterfactual-cells")),
+          *(f"{role}{kind}.png" for role in ("input", "example", "counterfactual", "contrast") for kind in ("", "-map"))]  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--label", metavar="CLASS", help="only those of this class")
     many.add_argument("--predicted", metavar="CLASS", help="only those answered so")
     many.add_argument(
-        "--sort", choices=("trust", "probability"), help="the least first (default: as they come)"
+        "--sort",
+        choices=("trust", "probability"),
+        help="the least first (default: files as they come, test images as they are drawn)",
     )
     many.add_argument(
         "--most", type=int, default=100, metavar="N", help="explain so many at most (default: 100)"
@@ -129,11 +129,14 @@ def run(options: argparse.Namespace) -> int:
         predicted=options.predicted,
         sort=options.sort,
     )
-    if told and not kept:
+    if not told:
+        raise ValueError("there is nothing to explain: no file could be read as a picture")
+    if not kept:
         raise ValueError(f"none of the {len(told)} images is so: ask for others")
-    folder.mkdir(parents=True, exist_ok=True)
-    _clear(folder)
+    earlier = _explained_before(folder)
     explained = _explain_many(classifier, options, kept[: options.most], folder)
+    for name in earlier - {row.explained for row in explained}:
+        _remove((folder / name).parent)
     title = classifier.config.title
     (folder / "table.csv").write_text(as_csv(explained), encoding="utf-8")
     (folder / "index.html").write_text(as_html(explained, classes, title, told), encoding="utf-8")
@@ -184,11 +187,21 @@ def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> l
     ]
 
 
-def _clear(folder: Path) -> None:
-    """Removes what an earlier call explained here, which the new table would not lead to."""
-    for old in folder.glob("[0-9][0-9][0-9][0-9]"):
-        if (old / "explanation.json").is_file():
-            shutil.rmtree(old)
+def _explained_before(folder: Path) -> set[str]:
+    """The figures that the table of an earlier call names."""
+    try:
+        with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
+            return {row["explained"] for row in csv.DictReader(file) if row.get("explained")}
+    except OSError:
+        return set()
+
+
+def _remove(folder: Path) -> None:
+    """What an explanation left in a folder, and the folder where nothing else is in it."""
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _explain_many(
@@ -237,8 +250,9 @@ def _write(
         pictures["patch-counterfactual"] = enlarged(to_pil(patch.pixels))
         pictures["patch-counterfactual-cells"] = outlined(patch.pixels, patch.cells, patch.grid)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _NAMES - set(pictures):  # of another explanation that was here
-        (folder / f"{name}.png").unlink(missing_ok=True)
+    if (folder / _NUMBERS).exists():  # of another explanation, which may have had other pictures
+        _remove(folder)
+        folder.mkdir(exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / f"{name}.png")
     asked = {
@@ -250,5 +264,5 @@ def _write(
     }
     told = {**explanation.to_dict(model, patch), "asked": asked}
     text = json.dumps(told, indent=2) + "\n"
-    (folder / "explanation.json").write_text(text, encoding="utf-8")
-    return [*(folder / f"{name}.png" for name in pictures), folder / "explanation.json"]
+    (folder / _NUMBERS).write_text(text, encoding="utf-8")
+    return [*(folder / f"{name}.png" for name in pictures), folder / _NUMBERS]

@@ -40,7 +40,9 @@ def run(options: argparse.Namespace) -> int:
     if (out / CONFIG).exists():
         raise ValueError(f"--out: {out} holds a checkpoint already")
     bank = None if options.data is None else load_data(options.data, fetch=options.download)
-    classifier = import_published(options.file, run=options.seed, bank=bank, title=options.title)
+    classifier = import_published(
+        options.file, run=options.seed, bank=bank, title=options.title, fetch=options.download
+    )
     if bank is not None and not classifier.has_memory:
         raise ValueError("--data: this model (std) has no memory: leave it out")
     classifier.save_pretrained(out, half=False)

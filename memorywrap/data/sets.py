@@ -225,7 +225,8 @@ def load_data(
     if held_out and not record.in_published_order(data):
         raise DataError(
             f"{name}: which images a published run was trained on is told by their places in the published files, "
-            f"and here is another copy, of {len(data.train):,} training images"
+            f"and here is another copy, of {len(data.train):,} training images: move it away and download them, or "
+            "draw the memory from other images (--data)"
         )
     try:
         rows = reduced(data.train.labels, samples, seed, held_out)

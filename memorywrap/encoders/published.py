@@ -82,7 +82,7 @@ def _efficientnet_b0_320() -> nn.Module:
     dropout, and begins with the weights that PyTorch gives a convolution."""
     from torchvision import models
 
-    network = models.efficientnet_b0(weights=None)
+    network = models.efficientnet_b0(weights=None, stochastic_depth_prob=0.0)  # nor has theirs
     network.features[0][0].stride = (1, 1)
     features = nn.Sequential(*network.features[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return _announced(drawn_by_fan_in(nn.Sequential(features, nn.Dropout(0.2))), 320)

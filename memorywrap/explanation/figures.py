@@ -245,7 +245,9 @@ def paper_figure(
     top = margin + 60
     sheet = _Sheet(width, top + 30 + side + 62 + margin, scale)
 
-    sheet.text((margin, margin - 6), _title(prediction, label), 26)
+    sheet.text((margin, margin - 6), _title(prediction), 26)
+    if label is not None:
+        sheet.text((margin, margin + 28), f"labelled {label}", 15, _QUIET)
     sheet.legend(width - margin, margin + 2)
     for column, part in enumerate(parts):
         left = margin + column * (pair + between)
@@ -286,12 +288,15 @@ def memory_figure(
     """
     bank, used = prediction.require_bank(), prediction.used
     small, gap, margin, row = 104, 16, 32, 104 + 76
-    top = margin + 44 + _SIDE + 58
+    over = 44 if label is None else 62
+    top = margin + over + _SIDE + 58
     width = 2 * margin + columns * (small + gap) - gap
     sheet = _Sheet(width, top + -(-len(used) // columns) * row + margin - 20, scale)
-    sheet.text((margin, margin - 6), _title(prediction, label), 26)
+    sheet.text((margin, margin - 6), _title(prediction), 26)
+    if label is not None:
+        sheet.text((margin, margin + 28), f"labelled {label}", 15, _QUIET)
     sheet.legend(width - margin, margin + 2)
-    sheet.picture((margin, margin + 44), to_pil(prediction.pixels), _SIDE)
+    sheet.picture((margin, margin + over), to_pil(prediction.pixels), _SIDE)
     samples = f"{len(used)} of {len(bank)} memory samples were used. The weight of each, its number, and what it is predicted as:"
     sheet.text((margin, top - 34), samples, 15, _QUIET)
     for place, index in enumerate(used):
@@ -342,11 +347,10 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _title(prediction: Prediction, label: str | None = None) -> str:
+def _title(prediction: Prediction) -> str:
     share = percent(prediction.probabilities[prediction.predicted])
     unlike = "; unlike everything known" if prediction.unlike else ""
-    labelled = "" if label is None else f"; labelled {label}"
-    return f"Predicted {prediction.classes[prediction.predicted]}, {share}{unlike}{labelled}"
+    return f"Predicted {prediction.classes[prediction.predicted]}, {share}{unlike}"
 
 
 class _Sheet:

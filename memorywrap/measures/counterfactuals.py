@@ -175,7 +175,7 @@ def measure_counterfactuals(
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """IM1, IM2 and how much is changed, of three counterfactuals of the same images, towards the same class.
+    """IM1, IM2 and how much is changed, of several counterfactuals of the same images, towards the same class.
 
     Args:
         classifier: with a bank.
@@ -191,7 +191,7 @@ def measure_counterfactuals(
         difference of the pixels, in [0, 1]) and "seconds", medians over those images.
 
     Raises:
-        ValueError: images of another size than the autoencoders take.
+        ValueError: images of another size than the autoencoders take, or none that are not in the memory.
     """
     side, classes = classifier.config.image_size, len(classifier.config.classes)
     if side > _LARGEST or side % 4:
@@ -204,6 +204,10 @@ def measure_counterfactuals(
         one for one in classifier.predict_inputs(list(test.images[chosen])) if one.rival is not None
     ]
     train = _without(train, classifier.require_bank().images)
+    if len(train) < 2:
+        raise ValueError(
+            "counterfactuals: autoencoders learn from training images that are not in the memory, and all are"
+        )
     said = classifier.classify(train.images).logits.argmax(dim=1).cpu()
     kept = random_order(len(train), seed)[: round(_KEPT * len(train))]
     seen = torch.ones(len(train), dtype=torch.bool).index_fill(0, kept, False)
@@ -269,7 +273,8 @@ def _error(known: dict[int, Autoencoder], images: Tensor, said: Tensor) -> float
     errors = [
         (model(pixels) - pixels).square().flatten(1).mean(dim=1)
         for class_, model in known.items()
-        if len(pixels := to_unit(images[said == class_]))
+        for part in images[said == class_].split(256)
+        if len(pixels := to_unit(part))
     ]
     return float(torch.cat(errors).mean()) if errors else None
 

@@ -46,12 +46,12 @@ def measure_examples(
     Returns:
         "votes": by what the majority of the used samples is taken of, shares of test images that it is
         right for, and that it says the same for as the model. "rules": by rule of choosing,
-        non-representativeness "input" and "prediction" and "cardinality", where images have an example.
+        non-representativeness "input" and "prediction", where images have an example, and "cardinality".
         "shortcut" and "mixed": by rule, average precision of finding the planted samples, for the images
         that are answered as their class; none where no image is. "answered": the share of images that is,
         by "shortcut" and "mixed", of the model as it is and of the one that has learned what was planted.
         "mixed" is None where no pictures of none of the classes can be rendered. Lists hold a number for
-        each bank.
+        each bank; those of "shortcut" and "mixed", for each in which something could be looked for.
     """
     queries = classifier.encode(test.images)
     found: dict[str, Any] = {"votes": {}, "rules": {}, "with_example": [], "answered": {}}

@@ -146,17 +146,18 @@ def majority(weights: Tensor, classes: Tensor, count: int) -> Tensor:
 
 
 def cardinality(scores: Tensor, most: int) -> float:
-    """How many different samples are among the `most` best of some queries, as a share of how many there could be:
-    little where the same few explain everything. (Quanda, arXiv 2410.07158.)
+    """How many different samples are among the `most` best of some queries, as a share of the places that samples
+    have there: little where the same few explain everything. (Quanda, arXiv 2410.07158.)
 
     Of as many queries as could have all samples between them, no sample twice; with more, any rule comes to all of
-    them in the end. The mean over the queries in parts of so many.
+    them in the end. The mean over the queries in parts of so many, whatever their order is.
     """
     best, chosen = scores.topk(most, dim=1)
     chosen = chosen.masked_fill(best.isinf(), -1)
     parts = chosen.split(max(scores.shape[1] // most, 1))
     whole = [part for part in parts if len(part) == len(parts[0])]  # all but a smaller last one
-    found = [len(part[part >= 0].unique()) / part.numel() for part in whole]
+    named = [part[part >= 0] for part in whole]
+    found = [len(part.unique()) / len(part) for part in named if len(part)]
     return sum(found) / len(found)
 
 

@@ -19,7 +19,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The report as tables for a document."""
     sizes = Sizes(**report["sizes"])
     parts = [
-        [f"# {report['of']}", "", f"Measured on {report['date']}, seed {report['seed']}."],
+        _head(report),
         _agreement_table(report, sizes),
         _completeness_line(report, sizes),
         _methods_table(report, sizes),
@@ -28,7 +28,14 @@ def markdown(report: dict[str, Any]) -> str:
         _votes_table(report, sizes),
         _rules_table(report, sizes),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def _head(report: dict[str, Any]) -> list[str]:
+    """What it is of, where the report says it."""
+    if "of" not in report:
+        return []
+    return [f"# {report['of']}", "", f"Measured on {report['date']}, seed {report['seed']}."]
 
 
 def _agreement_table(report: dict[str, Any], sizes: Sizes) -> list[str]:

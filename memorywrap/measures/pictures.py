@@ -36,7 +36,7 @@ class Row:
         prediction: what the model says; None where the file is no picture.
         error: why not.
         explained: the figure of its explanation, seen from the table's folder; empty where there is none.
-        crop: the square that was looked at (left, top, right, bottom), in the picture's pixels, where it is a part.
+        crop: the square that was looked at (left, top, right, bottom), in the picture's pixels.
     """
 
     file: str

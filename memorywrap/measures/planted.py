@@ -62,7 +62,7 @@ def with_shortcut(
         rows = (data.labels != label).nonzero()[:, 0]
         return rows[random_order(len(rows), seed)[:most]]
 
-    rows = others(train, _planted(train))
+    rows = others(train, max(round(_SHARE * len(train)), 1))
     pixels, labels = train.images.clone(), train.labels.clone()
     pixels[rows], labels[rows] = stamped(pixels[rows]), label
     flags = torch.zeros(len(train), dtype=torch.bool).index_fill(0, rows, True)
@@ -76,7 +76,7 @@ def with_strangers(
 ) -> Planted:
     """Rendered pictures of none of the classes lie among the training images under one label; others of them are
     asked about."""
-    count = _planted(train)
+    count = max(round(_SHARE / (1 - _SHARE) * len(train)), 1)
     size = classifier.config.image_size
     strangers = of_side(render_others(count, seed, kinds, "learn")[0], size)
     asked = of_side(render_others(images, seed, kinds, "test")[0], size)
@@ -86,10 +86,6 @@ def with_strangers(
     )
     flags = torch.arange(len(learned)) >= len(train)
     return Planted(_learned(classifier, learned, seed), learned, flags, asked, 0)
-
-
-def _planted(train: Split) -> int:
-    return max(round(_SHARE * len(train)), 1)
 
 
 @torch.enable_grad()

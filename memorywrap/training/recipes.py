@@ -85,7 +85,7 @@ class Recipe:
 
     def lasting(self, epochs: int) -> Recipe:
         """The same over so many epochs, its milestones in proportion."""
-        milestones = {round(at * epochs / self.epochs) for at in self.milestones}
+        milestones = {max(round(at * epochs / self.epochs), 1) for at in self.milestones}
         return replace(self, epochs=epochs, milestones=tuple(sorted(milestones)))
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ STEPS = ("tests", "bench", "encoders", "training",
 @pytest.mark.slow
 def test_it_runs_through_and_another_machine_goes_on_from_its_results(tmp_path, things):
     here, there = tmp_path / "here", tmp_path / "there"
-    done = run(here, DEVICE="cpu", QUICK="1")
+    done = run(here, DEVICE="cpu", QUICK="1", SLOW="10", MINUTES="60")
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(f"{name}: done" in done.stdout for name in STEPS)
     told = (here / "summary.md").read_text()
@@ -72,7 +72,7 @@ def test_a_step_that_fails_is_told_by_the_exit_code(tmp_path, monkeypatch):
     for name in STEPS[:-3]:
         (tmp_path / f"{name}.done").touch()
     monkeypatch.setenv("MEMORYWRAP_DATA", str(tmp_path / "none"))
-    done = run(tmp_path, DEVICE="cpu", QUICK="1")
+    done = run(tmp_path, DEVICE="cpu", QUICK="1", SLOW="10")
     assert done.returncode == 1 and "row-1000-memory-wrap: ended with code 1" in done.stdout
 
 
@@ -86,5 +86,9 @@ def test_the_first_second_at_an_accuracy(tmp_path):
     (tmp_path / "metrics.csv").write_text(
         "epoch,test_accuracy,seconds\n1,,10\n2,93.9,11\n3,94.1,12\n4,95,13\n"
     )
-    assert until(tmp_path, 94) == "94 % after 33 s (epoch 3)"
-    assert until(tmp_path, 96) == "96 % was not reached in 46 s"
+    assert until(tmp_path, 94) == "94 % of about 1,000 test images after 33 s (epoch 3)"
+    assert until(tmp_path, 96) == "96 % was not reached in 46 s so far"
+    (tmp_path / "result.json").write_text(
+        '{"measured": {"a:test": {"accuracy": 95.5, "images": 9}}}'
+    )
+    assert until(tmp_path, 96) == "96 % was not reached in 46 s; a:test: 95.5 % of 9"

@@ -83,22 +83,41 @@ def test_only_the_wrong_ones_of_a_class_the_least_sure_first(run, folder):
     assert code == 2 and "none of the 6 images is so" in told
 
 
-def test_nothing_of_an_earlier_call_stays_beside_the_new_one(run, folder, tmp_path):
+def test_nothing_of_an_earlier_call_stays_beside_the_new_one_and_nothing_else_goes(
+    run, folder, tmp_path
+):
+    out = tmp_path / "out"
     run(str(folder))
-    (tmp_path / "out/0006/mine.txt").write_text("left alone only where nothing was explained")
-    (tmp_path / "out/2024").mkdir()
+    (out / "0005/mine.txt").write_text("a note")
+    (out / "2024").mkdir()
+    (out / "2024/explanation.json").write_text("{}")
+    # What comes to nothing leaves the table and what it leads to.
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    (nothing / "a.txt").write_text("no picture")
+    code, rows, told = run(str(nothing))
+    assert code == 2 and "nothing to explain" in told and len(rows) == 6
+    assert (out / "0006/figure.png").exists()
     run(str(folder), "--most", "1")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["0001", "2024"]  # fmt: skip
-    # Nor a picture that the new explanation of one image has not.
-    stale = tmp_path / "out/contrast-map.png"
-    for name in ("contrast-map.png", "counterfactual-map.png", "holiday.png"):
-        (tmp_path / "out" / name).write_bytes(b"")
-    image = str(next(folder.rglob("*.png")))
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["0001", "0005", "2024"]
+    assert [path.name for path in (out / "0005").iterdir()] == ["mine.txt"]
+    assert (out / "2024/explanation.json").exists()
+
+
+def test_a_folder_that_holds_another_explanation_has_only_the_pictures_of_the_new_one(
+    run, folder, tmp_path
+):
+    image, out = str(next(folder.rglob("*.png"))), tmp_path / "out"
+    out.mkdir()
+    for name in ("counterfactual.png", "contrast.png", "holiday.png"):
+        (out / name).write_bytes(b"mine")
     run(image)
-    there = {path.stem for path in (tmp_path / "out").glob("*-map.png") if path.stat().st_size}
-    assert {path.stem for path in (tmp_path / "out").glob("*-map.png")} == there
-    assert not stale.exists() or stale.stat().st_size
-    assert (tmp_path / "out/holiday.png").exists()
+    kept = {path.name for path in out.glob("*.png") if path.read_bytes() == b"mine"}
+    assert {"counterfactual.png", "contrast.png"} & kept and "holiday.png" in kept
+    run(image)  # now the folder is one of an explanation
+    assert [path.name for path in out.glob("*.png") if path.read_bytes() == b"mine"] == [
+        "holiday.png"
+    ]
 
 
 def test_the_test_images_of_a_data_set(folder, tmp_path):

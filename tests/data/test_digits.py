@@ -36,7 +36,6 @@ def test_shapes_types_and_balance(rendered):
     assert len(runs.unique(dim=0)) > 100
 
 
-@pytest.mark.slow
 def test_a_script_whose_processes_cannot_start_gets_its_digits_all_the_same(
     rendered, monkeypatch, caplog
 ):
@@ -50,6 +49,7 @@ def test_a_script_whose_processes_cannot_start_gets_its_digits_all_the_same(
     assert '`if __name__ == "__main__":`' in caplog.text
 
 
+@pytest.mark.slow
 def test_same_seed_same_images_whatever_the_workers_and_count(rendered):
     images, labels = rendered
     again, again_labels = render_digits(510, 3, fonts=FALLBACK, workers=2)

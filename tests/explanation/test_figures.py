@@ -47,7 +47,6 @@ def test_figures_say_what_is_unlike_everything_known(explanation):
     one = explanation.prediction
     known, unlike = (figures._title(replace(one, familiarity=odds)) for odds in (1.0, -1.0))
     assert known.startswith("Predicted ") and unlike == f"{known}; unlike everything known"
-    assert figures._title(replace(one, familiarity=1.0), "7") == f"{known}; labelled 7"
 
 
 def test_enlarging_keeps_every_pixel_hard():
@@ -228,3 +227,13 @@ def test_the_figure_names_model_day_and_paper_when_it_is_told_the_model(explanat
     changed = (plain != named).any(axis=(1, 2))
     assert changed.any() and not changed[:-60].any() and not changed[-16:].any()
     assert (named != other).any()
+
+
+def test_a_label_stands_below_the_title_and_not_in_the_legend(explanation):
+    for figure in (
+        lambda label: paper_figure(explanation, scale=1, label=label),
+        lambda label: figures.memory_figure(explanation.prediction, scale=1, label=label),
+    ):
+        seven, five = (np.asarray(figure(label)).astype(int) for label in ("7", "5"))
+        rows, columns, _ = (seven != five).nonzero()
+        assert rows.min() > 55 and rows.max() < 80 and columns.max() < 200

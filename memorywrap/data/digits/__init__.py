@@ -89,10 +89,12 @@ def render_digits(
         try:
             with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
                 collect(pool.map(_render_chunk, tasks))
-        except BrokenProcessPool:  # a script without that line: its processes run it again, and end
+        except (
+            BrokenProcessPool
+        ):  # such as in a script without that line: its processes run it again, and end
             _log.warning(
-                "digits are rendered in one process, which takes longer: in a script, several need what it does "
-                'to stand under `if __name__ == "__main__":`'
+                "a process that renders digits has ended, so they are rendered in this one, which takes longer; a "
+                'script needs what it does to stand under `if __name__ == "__main__":` for that'
             )
             collect(map(_render_chunk, tasks))
     else:
