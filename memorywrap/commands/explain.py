@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -188,12 +189,13 @@ def _of_data(classifier: MemoryWrapClassifier, options: argparse.Namespace) -> l
 
 
 def _explained_before(folder: Path) -> set[str]:
-    """The figures that the table of an earlier call names."""
+    """The figures that the table of an earlier call names; nothing outside the folder, whatever a table says."""
     try:
         with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
-            return {row["explained"] for row in csv.DictReader(file) if row.get("explained")}
-    except OSError:
+            named = [row.get("explained") or "" for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error):
         return set()
+    return {name for name in named if re.fullmatch(r"\d{4,}/figure\.png", name)}
 
 
 def _remove(folder: Path) -> None:

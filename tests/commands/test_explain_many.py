@@ -104,6 +104,18 @@ def test_nothing_of_an_earlier_call_stays_beside_the_new_one_and_nothing_else_go
     assert (out / "2024/explanation.json").exists()
 
 
+def test_a_table_that_names_other_places_has_nothing_removed_there(run, folder, tmp_path):
+    run(str(folder), "--most", "1")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "figure.png").write_bytes(b"mine")
+    (tmp_path / "out/table.csv").write_text("file,explained\na,../mine/figure.png\n")
+    assert run(str(folder), "--most", "1")[0] == 0
+    assert (mine / "figure.png").exists()
+    (tmp_path / "out/table.csv").write_bytes(b"\xff\xfe no table of ours")
+    assert run(str(folder), "--most", "1")[0] == 0
+
+
 def test_a_folder_that_holds_another_explanation_has_only_the_pictures_of_the_new_one(
     run, folder, tmp_path
 ):
